@@ -1,6 +1,6 @@
 """Detections, indicator values and higher bars in PostgreSQL, and the bars of detectors' histories."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import pairwise
@@ -217,12 +217,13 @@ def pattern_data_of(detection: Detection) -> dict[str, object]:
 class WantedBars(NamedTuple):
     """The bars of one timeframe (minutes) for a history: up to `window` bars until a minute, and `slack` bars after it.
 
-    minutes: symbol -> minute. is_whole: for each symbol, whether all bars are wanted, or only those of the regular
-    hours.
+    symbols, minutes, is_whole: one for each history. is_whole: whether all bars are wanted, or only those of the
+    regular hours.
     """
 
     timeframe: int
-    minutes: Mapping[str, int]
+    symbols: Sequence[str]
+    minutes: Sequence[int]
     is_whole: Sequence[bool]
     window: int
     slack: int
@@ -231,12 +232,12 @@ class WantedBars(NamedTuple):
 def load_bars(connection: Connection, wanted: WantedBars) -> list[Column]:
     """Load these bars, oldest first.
 
-    Returns for each symbol an array of minute, open, high, low, close, volume_micro, notional.
+    Returns for each history an array of minute, open, high, low, close, volume_micro, notional.
     """
     values = {
         "number": list(range(len(wanted.minutes))),
-        "symbol": list(wanted.minutes),
-        "minute": list(wanted.minutes.values()),
+        "symbol": list(wanted.symbols),
+        "minute": list(wanted.minutes),
         "is_whole": list(wanted.is_whole),
         "half_days": list(half_days()),
         "timeframe": wanted.timeframe,

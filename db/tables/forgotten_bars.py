@@ -53,7 +53,7 @@ def put_back_around(connection: Connection, wanted: WantedBars) -> None:
     name = _AROUND.get(timeframe, "put_back_around")
     if before and timeframe == 1 and connection.execute(query("has_bar_detail")).fetchone() == (True,):
         name = "put_back_around_with_detail"
-    short = [(*one, is_whole) for one, is_whole in zip(wanted.minutes.items(), wanted.is_whole, strict=True)]
+    short = list(zip(wanted.symbols, wanted.minutes, wanted.is_whole, strict=True))
     for days in _REACH_DAYS if before else ():
         symbols, minutes, is_whole = (list(column) for column in zip(*short, strict=True))
         reach = days * _DAY_MINUTES

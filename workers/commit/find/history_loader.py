@@ -1,6 +1,8 @@
 """Loads histories from the stored bars: those that marked bars need, and before a close those of open bars."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,14 +13,37 @@ from ....db.tables.detections import WantedBars, load_bars, session_sums_before
 from ....db.tables.forgotten_bars import bars_kept, put_back_around
 from ...detect.detector import COMPLETE, NOT_LOADED, Detector
 from ...detect.history_memory import WHOLE_WINDOW_BYTES, HistoryMemory
-from ...marks import AFFECTED, PATTERNS, Marks, joined, marks_of
+from ...marks import AFFECTED, NO_MARKS, PATTERNS, Marks, joined, marks_of
 from ...partition.bar_book import NO_BARS
 from ...partition.partition_state import PartitionState
 from ...sessions import ALL_MINUTES, EXTENDED, REGULAR_MINUTES, TRACKS, Sessions, Track, session_of
 from ...windows import CLOSED_DTYPE, SLACK, ClosedRows, run_around
 
-_LOADED_SYMBOLS = 256  # of a partition in one call of load_ahead: bars are read between two calls
+LOADED_SYMBOLS = 256  # at once: their rows take 100 MB; of load_ahead in one call: bars are read between two calls
 _NO_MINUTE = 2**31 - 1
+
+
+class _Part(NamedTuple):
+    """Some symbols of one partition whose histories are loaded together with those of others.
+
+    marks: of these symbols only.
+    """
+
+    detector: Detector
+    symbols: Codes
+    marks: Marks
+
+
+class _Place(NamedTuple):
+    """Where histories of a track are loaded: around the minute `first` of each symbol of a partition."""
+
+    detector: Detector
+    symbols: Codes
+    first: Minutes
+
+    @property
+    def names(self) -> list[str]:
+        return [self.detector.symbols[symbol] for symbol in self.symbols.tolist()]
 
 
 class HistoryLoader:
@@ -32,6 +57,7 @@ class HistoryLoader:
         """Load histories of symbols with open bars, before the bars close; return whether any were loaded.
 
         Only while there is room: otherwise it would push out other histories, which would be loaded again, and so on.
+        The newest bars are loaded, which `recent_bar` always holds.
         """
         symbols = np.unique(
             np.concatenate([NO_BARS["symbol"], *(book.bars["symbol"] for book in state.feeds.values())])
@@ -40,71 +66,92 @@ class HistoryLoader:
             return False
         for track in TRACKS:
             missing = symbols[~detector.has(symbols, track)]
-            if len(missing) and (most := min(self._memory.room() // WHOLE_WINDOW_BYTES, _LOADED_SYMBOLS)):
+            if len(missing) and (most := min(self._memory.room() // WHOLE_WINDOW_BYTES, LOADED_SYMBOLS)):
                 self._memory.note(detector)
                 some = missing[:most].astype(np.int32)
-                self._load_track(detector, track, some, np.full(len(some), _NO_MINUTE))
+                self._load_track(track, [_Place(detector, some, np.full(len(some), _NO_MINUTE))], are_old=False)
                 detector.drop_parts()
                 return True
         return False
 
-    def load(self, detector: Detector, marks: Marks, now_s: float) -> Marks:
-        """Load the histories that marked bars need; return the marks, and those of the bars that depend on them."""
-        missing = np.unique(marks["symbol"][~detector.covers(marks)])[: self._memory.symbols_of_a_step]
-        if not len(missing):
-            return marks
-        mine = marks[np.isin(marks["symbol"], missing)]
-        affected: list[Marks] = []
-        for track in (ALL_MINUTES, REGULAR_MINUTES):
-            short = np.unique(mine["symbol"][detector.short_of(track, mine)])
-            if not len(short):
-                continue
-            of_short = mine[np.isin(mine["symbol"], short)]
-            # A higher bar needs only the 1-minute bars of its own span, which begin before its end.
-            first = np.minimum(
-                _first_minutes(of_short[of_short["timeframe"] == 1], short),
-                _first_minutes(of_short[of_short["timeframe"] > 1], short) + HIGHER[-1],
-            )
-            loaded = self._load_track(detector, track, short, np.minimum(first, _NO_MINUTE), now_s)
-            if track in detector.wanted:
-                its = _of_track(mine, track, detector.sessions)
-                affected += [
-                    _affected(its[its["symbol"] == symbol], minutes)
-                    for symbol, minutes in zip(short.tolist(), loaded, strict=True)
-                ]
-        for track in TRACKS:
-            its = mine[(mine["timeframe"] == track.timeframe) & (track.timeframe > 1)]
-            symbols = np.unique(its["symbol"][detector.short_of(track, its)])
-            if len(symbols):
-                self._load_track(detector, track, symbols, _first_minutes(its, symbols), now_s)
-        detector.level_reach(missing)
-        return joined([marks, *affected])
+    def load(self, wanted: Sequence[tuple[Detector, Marks]], now_s: float) -> list[Marks]:
+        """Load the histories that the marked bars of each partition need.
 
-    def _load_track(
-        self, detector: Detector, track: Track, symbols: Codes, first: Minutes, now_s: float | None = None
-    ) -> list[Minutes]:
-        """Load one track of some symbols, around these minutes, and note how far each history reaches.
-
-        Returns the minutes of each symbol's loaded bars. Some may belong to another run, which the history leaves out.
-        now_s: None to load the newest bars, which `recent_bar` always holds.
+        Returns the marks of each partition, and those of the bars that depend on them.
         """
-        history = detector.histories[track]
-        names = [detector.symbols[symbol] for symbol in symbols]
+        found = [[marks] for _, marks in wanted]
+        for numbers, parts in _in_steps(self._missing(wanted)):
+            first = np.concatenate([part.marks["minute"] for part in parts])
+            with bars_kept(self._connection, first, now_s) as are_old:
+                for number, affected in zip(numbers, self._load_parts(parts, are_old=are_old), strict=True):
+                    found[number] += affected
+        return [joined(marks) for marks in found]
+
+    def _missing(self, wanted: Sequence[tuple[Detector, Marks]]) -> list[tuple[int, _Part]]:
+        """Return the symbols to load, with the number of their partition in `wanted`."""
+        missing = []
+        for number, (detector, marks) in enumerate(wanted):
+            symbols = np.unique(marks["symbol"][~detector.covers(marks)])[: self._memory.symbols_of_a_step]
+            if len(symbols):
+                mine = marks.compress(np.isin(marks["symbol"], symbols))
+                missing.append((number, _Part(detector, symbols, mine)))
+        return missing
+
+    def _load_parts(self, parts: Sequence[_Part], *, are_old: bool) -> list[list[Marks]]:
+        """Load every track of these symbols; return for each part the marks of bars that depend on its marked ones."""
+        affected: list[list[Marks]] = [[] for _ in parts]
+        for track in (ALL_MINUTES, REGULAR_MINUTES):
+            short = [_minutes_needed(part, track) for part in parts]
+            for i, minutes in enumerate(self._load_track(track, short, are_old=are_old)):
+                if track in parts[i].detector.wanted:
+                    its = _of_track(parts[i].marks, track, parts[i].detector.sessions)
+                    affected[i] += [
+                        _affected(its[its["symbol"] == symbol], rows)
+                        for symbol, rows in zip(short[i].symbols.tolist(), minutes, strict=True)
+                    ]
+        for track in TRACKS:
+            if track.timeframe > 1:
+                self._load_track(track, [_bars_needed(part, track) for part in parts], are_old=are_old)
+        for part in parts:
+            part.detector.level_reach(part.symbols)
+        return affected
+
+    def _load_track(self, track: Track, places: Sequence[_Place], *, are_old: bool) -> list[list[Minutes]]:
+        """Load one track around these places, and note how far each history reaches.
+
+        Returns for each place the minutes of each symbol's loaded bars. Some may belong to another run, which the
+        history leaves out. are_old: `recent_bar` may not hold all of them any more.
+        """
+        names = [name for place in places for name in place.names]
+        if not names:
+            return [[] for _ in places]
+        first = np.concatenate([place.first for place in places])
         is_whole = [True] * len(names)
         if track.session != EXTENDED:
-            is_whole = detector.sessions.are_always_open(symbols).tolist()
-        minutes = dict(zip(names, first.tolist(), strict=True))
-        wanted = WantedBars(track.timeframe, minutes, is_whole, history.window, SLACK)
-        with bars_kept(self._connection, first if now_s is not None else first[:0], now_s or 0.0) as are_old:
-            if are_old:
-                put_back_around(self._connection, wanted)
-            loaded = load_bars(self._connection, wanted)
-            found = [_closed_bars(int(symbol), rows) for symbol, rows in zip(symbols, loaded, strict=True)]
-            runs = [
-                run_around(rows, minute, detector.splits) for rows, minute in zip(found, first.tolist(), strict=True)
+            is_whole = [
+                one for place in places for one in place.detector.sessions.are_always_open(place.symbols).tolist()
             ]
-            bars = [rows[run] for rows, run in zip(found, runs, strict=True)]
-            sums = self._session_sums(names, bars) if track == REGULAR_MINUTES else {}
+        window = places[0].detector.histories[track].window  # the same for all: the same definitions are in force
+        wanted = WantedBars(track.timeframe, names, first.tolist(), is_whole, window, SLACK)
+        if are_old:
+            put_back_around(self._connection, wanted)
+        loaded = load_bars(self._connection, wanted)
+        bounds = np.cumsum([0, *(len(place.symbols) for place in places)])
+        return [
+            self._take(track, place, loaded[begin:end])
+            for place, (begin, end) in zip(places, pairwise(bounds.tolist()), strict=True)
+        ]
+
+    def _take(self, track: Track, place: _Place, loaded: Sequence[ClosedRows]) -> list[Minutes]:
+        """Put loaded bars into the histories of one partition; return the minutes of each symbol's bars."""
+        detector, symbols, first = place
+        if not len(symbols):
+            return []
+        history = detector.histories[track]
+        found = [_closed_bars(int(symbol), rows) for symbol, rows in zip(symbols, loaded, strict=True)]
+        runs = [run_around(rows, minute, detector.splits) for rows, minute in zip(found, first.tolist(), strict=True)]
+        bars = [rows[run] for rows, run in zip(found, runs, strict=True)]
+        sums = self._session_sums(place.names, bars) if track == REGULAR_MINUTES else {}
         history.clear(symbols)
         history.append(np.concatenate(bars))
         before = [(rows["minute"] <= minute).sum() for rows, minute in zip(bars, first, strict=True)]
@@ -139,6 +186,42 @@ def _closed_bars(symbol: int, rows: ClosedRows) -> ClosedRows:
     for name in CLOSED_DTYPE.names or ():
         bars[name] = symbol if name == "symbol" else rows[name]
     return bars
+
+
+def _in_steps(missing: Sequence[tuple[int, _Part]]) -> Iterator[tuple[list[int], list[_Part]]]:
+    """Divide the symbols to load into steps of at most LOADED_SYMBOLS."""
+    numbers: list[int] = []
+    step: list[_Part] = []
+    room = LOADED_SYMBOLS
+    for number, part in missing:
+        if step and len(part.symbols) > room:
+            yield numbers, step
+            numbers, step, room = [], [], LOADED_SYMBOLS
+        numbers.append(number)
+        step.append(part)
+        room -= len(part.symbols)
+    if step:
+        yield numbers, step
+
+
+def _minutes_needed(part: _Part, track: Track) -> _Place:
+    """Return the symbols whose 1-minute bars of a track do not reach far enough, and the first minute of each."""
+    short = np.unique(part.marks["symbol"][part.detector.short_of(track, part.marks)])
+    if not len(short):
+        return _Place(part.detector, short, NO_MARKS["minute"])
+    # A higher bar needs only the 1-minute bars of its own span, which begin before its end.
+    first = np.minimum(
+        _first_minutes(part.marks.compress(part.marks["timeframe"] == 1), short),
+        _first_minutes(part.marks.compress(part.marks["timeframe"] > 1), short) + HIGHER[-1],
+    )
+    return _Place(part.detector, short, np.minimum(first, _NO_MINUTE))
+
+
+def _bars_needed(part: _Part, track: Track) -> _Place:
+    """Return the symbols whose bars of a higher timeframe do not reach far enough, and the first minute of each."""
+    its = part.marks.compress(part.marks["timeframe"] == track.timeframe)
+    symbols = np.unique(its["symbol"][part.detector.short_of(track, its)])
+    return _Place(part.detector, symbols, _first_minutes(its, symbols) if len(symbols) else NO_MARKS["minute"])
 
 
 def _first_minutes(marks: Marks, symbols: Codes) -> Minutes:

@@ -149,7 +149,9 @@ class ResultFinder:
         self._begin(plans)
         for plan in plans:
             self._in_force.prepare(plan.detector)
-            plan.marks = self._loader.load(plan.detector, plan.marks, now_s)
+        loaded = self._loader.load([(plan.detector, plan.marks) for plan in plans], now_s)
+        for plan, marks in zip(plans, loaded, strict=True):
+            plan.marks = marks
         self._find_patterns(plans, now_s)
         is_awaited = any(plan.found.to_publish for plan in plans)  # a new pattern goes out at once, without indicators
         for plan in plans:
