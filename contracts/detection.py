@@ -4,10 +4,13 @@ A message of kind `patterns`, `indicators` or `alerts` is a JSON list of these. 
 messages of the documented channels (`channel_names.py`).
 """
 
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
@@ -128,6 +131,53 @@ class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):
     period: int | None
     calculated_at: float
     partial: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class IndicatorColumn:
+    """The values of one indicator on n bars of a timeframe.
+
+    symbols, minutes, again, values: one of each for a bar. again: the bar's value may be stored already. values: the
+    outputs in the order of `keys`.
+    """
+
+    indicator: str
+    timeframe: str
+    period: int | None
+    keys: tuple[str, ...]
+    calculated_at: float
+    symbols: Sequence[str]
+    minutes: Sequence[int]
+    again: Sequence[bool]
+    values: Sequence[Sequence[float]]
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Return the values on some of the bars."""
+        return replace(
+            self,
+            symbols=[self.symbols[row] for row in rows],
+            minutes=[self.minutes[row] for row in rows],
+            again=[self.again[row] for row in rows],
+            values=[self.values[row] for row in rows],
+        )
+
+    def without(self, symbols: AbstractSet[str]) -> Self:
+        """Return the values of all other symbols."""
+        return self.take([row for row, symbol in enumerate(self.symbols) if symbol not in symbols])
+
+    def each(self) -> Iterator[IndicatorValue]:
+        """Yield the value on each bar."""
+        for symbol, minute, values in zip(self.symbols, self.minutes, self.values, strict=True):
+            yield IndicatorValue(
+                symbol=symbol,
+                indicator=self.indicator,
+                timeframe=self.timeframe,
+                minute=minute,
+                value=values[0],
+                values=dict(zip(self.keys, values, strict=True)),
+                period=self.period,
+                calculated_at=self.calculated_at,
+            )
 
 
 class IndicatorAlert(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The rows that a commit stages: bars, indicator values, and the limits of the bars' table. Pure."""
+"""The rows that a commit stages: bars, and the limits of the bars' table. Pure."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts.bar import BAR_DTYPE
-from ..contracts.detection import IndicatorValue
 
 VALUE_COLUMNS = [name for name in BAR_DTYPE.names or () if name not in ("symbol", "minute")]
 
@@ -35,11 +34,3 @@ class TableShape(NamedTuple):
     max_price: float
     max_size: float
     has_detail: bool
-
-
-class StagedIndicator(NamedTuple):
-    """One indicator value to write; again: the table may have a row of it already."""
-
-    partition: int
-    again: bool
-    value: IndicatorValue

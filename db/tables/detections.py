@@ -1,9 +1,9 @@
 """Detections, indicator values and higher bars in PostgreSQL, and the bars of detectors' histories."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise, starmap
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,13 +11,12 @@ import msgspec
 import numpy as np
 from psycopg import Cursor
 
-from ...contracts.detection import LIFETIME_S, Detection, iso_minute
+from ...contracts.detection import LIFETIME_S, Detection, IndicatorColumn, iso_minute
 from ...contracts.market_hours import half_days
 from ...contracts.ticks import Column
 from ...contracts.timeframe import INTRADAY
 from ..postgres import Connection
 from ..queries import query
-from ..staged_rows import StagedIndicator
 from .bars import COPY_HEADER, COPY_TRAILER, binary_rows
 
 _OHLCV = ("upsert_ohlcv_5min", "upsert_ohlcv_15min", "upsert_ohlcv_30min", "upsert_ohlcv_hourly")
@@ -46,10 +45,10 @@ def open_result_stages(connection: Connection) -> None:
     connection.execute(query("create_result_stages"))
 
 
-def stage_results(connection: Connection, higher: Column, indicators: Sequence[StagedIndicator]) -> None:
+def stage_results(connection: Connection, higher: Column, indicators: Sequence[tuple[int, IndicatorColumn]]) -> None:
     """Replace the contents of the staging tables by these rows.
 
-    higher: partition, symbol (UTF-8), timeframe, minute, values.
+    higher: partition, symbol (UTF-8), timeframe, minute, values. indicators: with the partition of each.
     """
     connection.execute(query("empty_result_stages"))
     if len(higher):
@@ -57,22 +56,22 @@ def stage_results(connection: Connection, higher: Column, indicators: Sequence[S
             copy.write(COPY_HEADER + binary_rows(higher).tobytes() + COPY_TRAILER)
     if indicators:
         with connection.cursor().copy(query("copy_indicator_stage")) as copy:
-            copy.write("".join(map(_indicator_line, indicators)))
+            copy.write("".join(chain.from_iterable(starmap(_indicator_lines, indicators))))
 
 
-def _indicator_line(staged: StagedIndicator) -> str:
-    value = staged.value
-    data = ", ".join(f'"{key}": {number!r}' for key, number in value.values.items())
-    period = "{}" if value.period is None else f'{{"period": {value.period}}}'
-    symbol = value.symbol.replace("\\", "\\\\")
-    at = _instant((value.minute + INTRADAY[value.timeframe]) * 60)
-    return (
-        f"{staged.partition}\t{'t' if staged.again else 'f'}\t{symbol}\t{value.indicator}\t{value.timeframe}\t{at}"
-        f"\t{value.value!r}\t{{{data}}}\t{period}\n"
-    )
+def _indicator_lines(partition: int, column: IndicatorColumn) -> Iterator[str]:
+    """Return the lines of COPY, from one template: there are thousands of them in a commit."""
+    data = ", ".join(f'"{key}": %s' for key in column.keys)
+    period = "{}" if column.period is None else f'{{"period": {column.period}}}'
+    line = f"{partition}\t%s\t%s\t{column.indicator}\t{column.timeframe}\t%s\t%s\t{{{data}}}\t{period}\n"
+    length = INTRADAY[column.timeframe]
+    symbols = [symbol.replace("\\", "\\\\") for symbol in column.symbols]
+    ends = [_instant((minute + length) * 60) for minute in column.minutes]
+    outputs = [[*map(repr, values)] for values in zip(*column.values, strict=True)]
+    return map(line.__mod__, zip(column.again, symbols, ends, outputs[0], *outputs, strict=True))
 
 
-@lru_cache(maxsize=64)  # the values of a commit share few minutes
+@lru_cache(maxsize=1024)  # the values of a commit share few minutes
 def _instant(at_s: int) -> str:
     return str(datetime.fromtimestamp(at_s, UTC))
 

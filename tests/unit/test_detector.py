@@ -41,7 +41,7 @@ def test_what_crosses_on_a_bar_is_told_with_its_first_indicators_and_only_then(k
     mark = np.array([(0, 1, MINUTE + 21, kind, INDICATORS, True)], MARK_DTYPE)
     found = detector.find_indicators(mark, default_definitions(), 0.0)
     assert [alert.alert_type for alert in found.alerts] == alerts
-    assert set(found.again) == {again}
+    assert {one for column in found.columns for one in column.again} == {again}
 
 
 def quiet_with_jumps(jumps, minutes=45):

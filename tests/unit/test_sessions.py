@@ -142,7 +142,12 @@ def test_rsi_after_the_opening_is_talibs_over_the_regular_bars():
     detector, marks = detector_of(before, night, opening)
     assert len(marks) == 6
     found = detector.find_indicators(marks, default_definitions(), 0.0)
-    (value,) = [v.value for v in found.values if v.indicator == "RSI" and v.minute == minute("2025-10-07 09:35")]
+    (value,) = [
+        value.value
+        for column in found.columns
+        for value in column.each()
+        if (value.indicator, value.minute) == ("RSI", minute("2025-10-07 09:35"))
+    ]
     closes = np.concatenate([before["close"], opening["close"]])[-250:]
     assert value == pytest.approx(talib.RSI(closes, timeperiod=14)[-1], abs=1e-9)
     with_night = np.concatenate([before["close"], night["close"], opening["close"]])[-250:]

@@ -12,10 +12,10 @@ from uuid import UUID
 
 import numpy as np
 
-from ...contracts.detection import Detection, IndicatorAlert, IndicatorValue
+from ...contracts.detection import Detection, IndicatorAlert, IndicatorColumn, IndicatorValue
 from ...contracts.partition import Position
 from ...contracts.ticks import Codes, Mask
-from ...db.staged_rows import STAGED_DTYPE, VALUE_COLUMNS, StagedIndicator, StagedRows
+from ...db.staged_rows import STAGED_DTYPE, VALUE_COLUMNS, StagedRows
 from ..detect.detector import NO_HIGHER_BARS, Detector, HigherBars
 from ..marks import NO_MARKS, Marks
 from ..partition.feed_bars import ClosedBars
@@ -41,7 +41,7 @@ class Findings:
     again: list[Detection] = field(default_factory=list)
     superseded: dict[UUID, str] = field(default_factory=dict)
     to_publish: list[Detection] = field(default_factory=list)
-    indicators: list[StagedIndicator] = field(default_factory=list)
+    indicators: list[IndicatorColumn] = field(default_factory=list)
     indicators_to_publish: list[IndicatorValue] = field(default_factory=list)
     alerts: list[IndicatorAlert] = field(default_factory=list)
 
@@ -49,7 +49,12 @@ class Findings:
     def symbols(self) -> set[str]:
         """The symbols with a detection or an indicator. Those of `higher` are known by their index only."""
         patterns = {detection.symbol for detection in (*self.new, *self.again)}
-        return patterns | {staged.value.symbol for staged in self.indicators}
+        return patterns.union(*(column.symbols for column in self.indicators))
+
+    @property
+    def indicator_values(self) -> int:
+        """The number of indicator values."""
+        return sum(len(column.symbols) for column in self.indicators)
 
     def without(self, symbols: AbstractSet[str], codes: Codes) -> Self:
         """Return these findings without some symbols (codes: their indices). What is superseded stays superseded."""
@@ -59,7 +64,7 @@ class Findings:
             new=[one for one in self.new if one.symbol not in symbols],
             again=[one for one in self.again if one.symbol not in symbols],
             to_publish=[one for one in self.to_publish if one.symbol not in symbols],
-            indicators=[staged for staged in self.indicators if staged.value.symbol not in symbols],
+            indicators=[some for column in self.indicators if (some := column.without(symbols)).symbols],
             indicators_to_publish=[one for one in self.indicators_to_publish if one.symbol not in symbols],
             alerts=[one for one in self.alerts if one.symbol not in symbols],
         )

@@ -47,7 +47,7 @@ def plan_findings(connection: Connection, plans: Sequence[PartitionPlan]) -> Non
 def stage_findings(connection: Connection, plans: Sequence[PartitionPlan]) -> None:
     """Replace the contents of the staging tables of findings."""
     higher = np.concatenate([_staged_higher(plan) for plan in plans])
-    indicators = [staged for plan in plans for staged in plan.found.indicators]
+    indicators = [(plan.state.partition, column) for plan in plans for column in plan.found.indicators]
     if len(higher) or indicators:
         stage_results(connection, higher, indicators)
 

@@ -57,7 +57,7 @@ class Tally:
         self._raise(metrics.BARS_REVISED.labels(partition), plan.revisions)
         for pattern, count in CountOf(detection.pattern for detection in plan.found.new).items():
             self._raise(metrics.PATTERNS_DETECTED.labels(pattern), count)
-        self._raise(metrics.INDICATORS_CALCULATED, len(plan.found.indicators))
+        self._raise(metrics.INDICATORS_CALCULATED, plan.found.indicator_values)
 
     def _raise(self, counter: Counter, by: int) -> None:
         if by := by - self._owed.pop(counter, 0):

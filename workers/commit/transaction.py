@@ -175,9 +175,9 @@ class CommitTransaction:
         write_detections(connection, *detections)
         answers = copy_detections(connection, *detections) if self._has_detection_copies else []
         log_published(connection, [detection for f in found for detection in f.to_publish])
-        staged = [indicator for f in found for indicator in f.indicators]
-        if staged:
-            again = any(indicator.again for indicator in staged)
+        columns = [column for f in found for column in f.indicators]
+        if columns:
+            again = any(any(column.again) for column in columns)
             write_indicators(connection, partitions, again=again, has_value=self._has_indicator_value)
         return answers
 

@@ -174,6 +174,10 @@ def _add_lost_findings(plan: PartitionPlan, symbols: AbstractSet[str], why: str)
     for symbol in sorted(symbols):
         found = found_on(plan, {symbol})
         lost = msgspec.json.encode(
-            {"symbol": symbol, "patterns": found.new + found.again, "indicators": [i.value for i in found.indicators]}
+            {
+                "symbol": symbol,
+                "patterns": found.new + found.again,
+                "indicators": [one for column in found.indicators for one in column.each()],
+            }
         )
         plan.dead_letters.append(DeadLetter(DETECTOR, Refused("unstorable_finding", why, lost[:MAX_BODY_BYTES])))

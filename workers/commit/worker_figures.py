@@ -101,6 +101,6 @@ class WorkerFigures:
             ticks=counts.ticks + sum(c.ticks_in for plan in plans for c in plan.counts.values()),
             repeats=counts.repeats + sum(plan.repeats for plan in plans),
             patterns=counts.patterns + sum(len(plan.found.new) for plan in plans),
-            indicators=counts.indicators + sum(len(plan.found.indicators) for plan in plans),
+            indicators=counts.indicators + sum(plan.found.indicator_values for plan in plans),
             alerts=counts.alerts + sum(len(plan.found.alerts) for plan in plans),
         )

@@ -4,7 +4,9 @@ A daily bar has neither the same minute on other days nor session sums; detector
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, repeat
+from itertools import repeat
+
+import numpy as np
 
 from ...contracts.detection import Detection, IndicatorValue
 from ..detect.definition import IndicatorDefinition, PatternDefinition
@@ -48,7 +50,9 @@ def find_indicators(
         some = ends.part(first, first + _ROWS_OF_A_BATCH)
         windows = windows_of(bars, some, WINDOW)
         named = _named(bars, some, timeframe)
-        yield from chain.from_iterable(values_on(named, windows, no_session_sums(len(some)), indicators, now_s))
+        again = np.zeros(len(some), bool)
+        for _, column in values_on(named, windows, no_session_sums(len(some)), indicators, again, now_s):
+            yield from column.each()
 
 
 def _named(bars: Bars, ends: Ends, timeframe: str) -> NamedBars:

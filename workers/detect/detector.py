@@ -8,14 +8,13 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 import talib
 from numpy.typing import NDArray
 
-from ...contracts.detection import TIER, Detection, Event, IndicatorAlert, IndicatorValue
+from ...contracts.detection import TIER, Detection, Event, IndicatorAlert, IndicatorColumn, IndicatorValue
 from ...contracts.ticks import Codes, Column, Mask, Minutes
 from ...contracts.timeframe import HIGHER, TIMEFRAME_OF
 from ...contracts.universe import EVERY_SYMBOL
@@ -82,10 +81,9 @@ class FoundPatterns(NamedTuple):
 
 @dataclass(slots=True)
 class FoundIndicators:
-    """Indicator values on marked bars; again: a row may exist already. to_publish: some of the values."""
+    """Indicator values on marked bars. to_publish: some of the values."""
 
-    values: list[IndicatorValue] = field(default_factory=list)
-    again: list[bool] = field(default_factory=list)
+    columns: list[IndicatorColumn] = field(default_factory=list)
     to_publish: list[IndicatorValue] = field(default_factory=list)
     alerts: list[IndicatorAlert] = field(default_factory=list)
 
@@ -108,7 +106,7 @@ class Detector:
         self._used = np.zeros((len(TRACKS), 0), np.int64)
         self.turn = 0  # set by HistoryMemory: the number of the commit
         # By track and symbol: the minute and values last published of each indicator.
-        self._published: dict[tuple[Track, int], dict[str, tuple[int, list[float]]]] = {}
+        self._published: dict[tuple[Track, int], dict[str, tuple[int, Sequence[float]]]] = {}
 
     def _new_history(self, track: Track) -> History:
         if track in self.wanted:
@@ -419,11 +417,10 @@ class Detector:
             # A longer bar may begin before the session: add up those of its minutes that are in it.
             sums = self.histories[REGULAR_MINUTES].session_sums(symbols, marks["minute"], track.timeframe)
         bars = self._named(track, marks)
-        values = values_on(bars, windows, sums, wanted, now_s)
         is_first = np.isin(marks["kind"], (NEW, NEW_REDETECT))
-        found.values += chain.from_iterable(values)
-        found.again += np.repeat(~is_first, [*map(len, values)]).tolist()
-        self._publish(track, marks, is_first, values, found)
+        for rows, column in values_on(bars, windows, sums, wanted, ~is_first, now_s):
+            found.columns.append(column)
+            self._publish(track, marks.take(rows), column, found)
         told = np.flatnonzero(is_first & marks["publish"])
         if len(told):
             bars, windows = self._named(track, marks[told]), windows.of_rows(told)
@@ -434,18 +431,18 @@ class Detector:
         symbols = [self.symbols[symbol] for symbol in marks["symbol"].tolist()]
         return NamedBars(symbols, TIMEFRAME_OF[track.timeframe], marks["minute"].tolist())
 
-    def _publish(
-        self, track: Track, marks: Marks, is_first: Mask, values: Sequence[list[IndicatorValue]], found: FoundIndicators
-    ) -> None:
+    def _publish(self, track: Track, marks: Marks, column: IndicatorColumn, found: FoundIndicators) -> None:
         """Choose the values to publish; a recomputed one only if it is the symbol's newest and differs."""
+        again = np.array(column.again)
         is_newest = self.histories[track].last_minutes(marks["symbol"]) == marks["minute"]
-        for row in np.flatnonzero(marks["publish"] & (is_first | is_newest)).tolist():
+        rows = []
+        for row in np.flatnonzero(marks["publish"] & (~again | is_newest)).tolist():
             published = self._published.setdefault((track, int(marks["symbol"][row])), {})
-            for value in values[row]:
-                latest = (value.minute, [*value.values.values()])
-                if is_first[row] or published.get(value.indicator) != latest:
-                    found.to_publish.append(value)
-                    published[value.indicator] = latest
+            latest = (column.minutes[row], column.values[row])
+            if not column.again[row] or published.get(column.indicator) != latest:
+                rows.append(row)
+                published[column.indicator] = latest
+        found.to_publish += column.take(rows).each()
 
     def located(self, track: Track, marks: Marks) -> tuple[Marks, Column]:
         """Return the marks of a track's bars, and where each ends in its history; it may lack some bars."""

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...contracts.detection import IndicatorAlert, IndicatorValue
-from ...contracts.ticks import Column
+from ...contracts.detection import IndicatorAlert, IndicatorColumn
+from ...contracts.ticks import Column, Mask
 from ..windows import SessionSums, Windows
 from .alerts import alerts_of, has_alerts
 from .definition import IndicatorDefinition
@@ -25,37 +25,32 @@ def values_on(
     windows: Windows,
     sums: SessionSums,
     definitions: Sequence[IndicatorDefinition],
+    again: Mask,
     now_s: float,
-) -> list[list[IndicatorValue]]:
-    """Return the values on each bar, in the order of the definitions, without NaN.
+) -> Iterator[tuple[Column, IndicatorColumn]]:
+    """Yield the values of each definition, and the indices of their bars: a bar without a number is left out.
 
-    windows, sums: each ends with its bar. now_s: Unix seconds.
+    windows, sums: each ends with its bar. again: the bar's values may be stored already. now_s: Unix seconds.
     """
-    columns = [[*_values_of(bars, windows, sums, definition, now_s)] for definition in definitions]
-    return [[value for value in values if value] for values in zip(*columns, strict=True)]
-
-
-def _values_of(
-    bars: NamedBars, windows: Windows, sums: SessionSums, definition: IndicatorDefinition, now_s: float
-) -> Iterator[IndicatorValue | None]:
-    indicator, period = definition.indicator, definition.period
-    keys, outputs = indicator.keys(period), np.array(indicator.compute(windows, sums, period))
-    numbers = np.isfinite(outputs).all(axis=0).tolist()
-    for symbol, minute, values, is_number in zip(bars.symbols, bars.minutes, outputs.T.tolist(), numbers, strict=True):
-        yield (
-            IndicatorValue(
-                symbol=symbol,
-                indicator=indicator.name,
-                timeframe=bars.timeframe,
-                minute=minute,
-                value=values[0],
-                values=dict(zip(keys, values, strict=True)),
-                period=period,
-                calculated_at=now_s,
+    for definition in definitions:
+        indicator, period = definition.indicator, definition.period
+        outputs = np.array(indicator.compute(windows, sums, period))
+        rows = np.flatnonzero(np.isfinite(outputs).all(axis=0))
+        if len(rows):
+            yield (
+                rows,
+                IndicatorColumn(
+                    indicator=indicator.name,
+                    timeframe=bars.timeframe,
+                    period=period,
+                    keys=tuple(indicator.keys(period)),
+                    calculated_at=now_s,
+                    symbols=[bars.symbols[row] for row in rows.tolist()],
+                    minutes=[bars.minutes[row] for row in rows.tolist()],
+                    again=again[rows].tolist(),
+                    values=outputs.T[rows].tolist(),
+                ),
             )
-            if is_number
-            else None
-        )
 
 
 def alerts_on(

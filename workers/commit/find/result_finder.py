@@ -12,7 +12,7 @@ import numpy as np
 
 from ....contracts.ticks import Mask
 from ....db.postgres import Connection
-from ....db.staged_rows import StagedIndicator, StagedRows
+from ....db.staged_rows import StagedRows
 from ....db.tables.detections import standing_detections, volumes_of
 from ....db.world import World
 from ...detect.definition import Definitions
@@ -238,10 +238,7 @@ class ResultFinder:
         if not ready.any():
             return
         found = detector.find_indicators(plan.marks.compress(ready), self.definitions, now_s)
-        partition = plan.state.partition
-        plan.found.indicators = [
-            StagedIndicator(partition, again, value) for again, value in zip(found.again, found.values, strict=True)
-        ]
+        plan.found.indicators = found.columns
         plan.found.indicators_to_publish, plan.found.alerts = found.to_publish, found.alerts
         plan.marks = plan.marks.compress(~ready)
 
