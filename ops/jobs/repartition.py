@@ -25,6 +25,7 @@ from ...workers.partition.saved_state import LoadedState, load_state
 log = structlog.get_logger()
 
 _LOCK_WAIT = "10s"  # for a commit that is not finished
+_COMMAND_WAIT = "2s"  # for a command that has ended, but whose connection has not
 _RESULTS_KEPT_S = 86_400  # of removed partitions, for subscribers that were away
 
 
@@ -48,8 +49,7 @@ def repartition(
     wait: called while the stream is not at rest; returns whether to check again. Raises SetupError with all obstacles,
     UsageError if there is no stream.
     """
-    if connection.execute(query("lock_repartition")).fetchone() != (True,):
-        raise SetupError("another `tickstock repartition` is running: wait until it ends")
+    _lock(connection)
     row = connection.execute(query("stream_shape"), {"name": FRONT_DOOR}).fetchone()
     if row is None:
         raise UsageError(f"there is no stream yet: `tickstock migrate --partitions {partitions}` makes one")
@@ -68,6 +68,16 @@ def repartition(
     clear_redis(client, former, partitions)
     end(connection)
     return RepartitionOutcome(former, open_bars)
+
+
+def _lock(connection: Connection) -> None:
+    """Lock out other commands of this kind."""
+    try:
+        with connection.transaction():
+            connection.execute(query("limit_lock_wait"), {"wait": _COMMAND_WAIT})
+            connection.execute(query("lock_repartition"))
+    except psycopg.errors.LockNotAvailable as e:
+        raise SetupError("another `tickstock repartition` is running: wait until it ends") from e
 
 
 def _move_when_at_rest(

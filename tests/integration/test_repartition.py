@@ -371,6 +371,15 @@ def refusal(world, partitions=8, **options):
     return obstacles
 
 
+def test_two_commands_do_not_run_at_the_same_time(world_of):
+    world = world_of(4)
+    world.rows("SELECT pg_advisory_lock(hashtext('tickstockpl.repartition'))")
+    with pytest.raises(SetupError, match="another `tickstock repartition` is running"):
+        world.repartition(2)
+    world.rows("SELECT pg_advisory_unlock(hashtext('tickstockpl.repartition'))")
+    assert world.repartition(2).former == 4
+
+
 def test_a_fleet_that_runs_is_named(world_of, wait_for):
     world = world_of(2)
     with world.working(), world.speaking():

@@ -1,6 +1,6 @@
 -- lock_repartition --
 -- Held until this connection ends: only one at a time.
-SELECT pg_try_advisory_lock(hashtext('tickstockpl.repartition'));
+SELECT pg_advisory_lock(hashtext('tickstockpl.repartition'));
 
 -- lock_stream --
 -- Excludes `hold_stream`, and comes before the leases: processes that open the stream lock in this order.
