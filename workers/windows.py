@@ -4,7 +4,7 @@ A window depends only on the bars before its bar, not on earlier results: a rest
 former one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -384,23 +384,28 @@ class History:
         inside = (at >= 0) & (bars["minute"] >= starts[:, None]) & (bars["minute"] < starts[:, None] + length)
         return bars, inside
 
-    def windows(self, symbols: Column, ends: Column, depth: int) -> Windows:
-        """Return the windows of `depth` bars up to these places (from `find`)."""
-        return windows_of([(self, symbols, ends)], depth)
+    def windows(
+        self, symbols: Column, ends: Column, depth: int, names: Collection[str] = Windows._fields[:_NOTIONAL]
+    ) -> Windows:
+        """Return the windows of `depth` bars up to these places (from `find`). names: as of `windows_of`."""
+        return windows_of([(self, symbols, ends)], depth, names)
 
-    def fill(self, columns: Column, symbols: Column, ends: Column) -> None:
-        """Write the windows up to these places into columns (5, n, depth), NaN if a bar is missing."""
-        depth, mine = columns.shape[2], self._rows_of(symbols)
-        long = np.flatnonzero(ends >= depth)
-        if len(long):
-            views = sliding_window_view(self._values, depth, axis=2)
-            for column, view in zip(columns, views, strict=False):
+    def fill(self, columns: Mapping[int, Column], symbols: Column, ends: Column) -> None:
+        """Write the windows up to these places into columns (n, depth), NaN if a bar is missing.
+
+        columns: by the row of their values.
+        """
+        mine = self._rows_of(symbols)
+        for value, column in columns.items():
+            depth = column.shape[1]
+            long, short = np.flatnonzero(ends >= depth), np.flatnonzero(ends < depth)
+            if len(long):
+                view = sliding_window_view(self._values[value], depth, axis=1)
                 column[long] = view[mine[long], ends[long] - depth]
-        short = np.flatnonzero(ends < depth)
-        for end in np.unique(ends[short]).tolist():
-            rows = short[ends[short] == end]
-            columns[:, rows, : depth - end] = np.nan
-            columns[:, rows, depth - end :] = self._values[:_NOTIONAL, mine[rows], :end]
+            for end in np.unique(ends[short]).tolist():
+                rows = short[ends[short] == end]
+                column[rows, : depth - end] = np.nan
+                column[rows, depth - end :] = self._values[value, mine[rows], :end]
 
     def volumes_at(self, symbols: Column, minutes: Column) -> Column:
         """Return the volume of the bars at these minutes (n, k) of each symbol, NaN if not here."""
@@ -491,13 +496,20 @@ def _grown(columns: Column, rows: int, length: int) -> Column:
     return grown
 
 
-def windows_of(parts: Sequence[tuple[History, Column, Column]], depth: int) -> Windows:
-    """Return the windows of `depth` bars of several histories, one after the other; parts: history, symbols, ends."""
+def windows_of(
+    parts: Sequence[tuple[History, Column, Column]], depth: int, names: Collection[str] = Windows._fields[:_NOTIONAL]
+) -> Windows:
+    """Return the windows of `depth` bars of several histories, one after the other; parts: history, symbols, ends.
+
+    names: the columns that are needed, which saves the copies of others; these are NaN.
+    """
     ends = np.concatenate([ends for _, _, ends in parts])
-    columns = np.empty((_NOTIONAL, len(ends), depth))
+    shape = (len(ends), depth)
+    columns = {value: np.empty(shape) for value, name in enumerate(Windows._fields[:_NOTIONAL]) if name in names}
     bounds = np.cumsum([0, *(len(mine) for _, _, mine in parts)])
     for (history, symbols, mine), first in zip(parts, bounds.tolist(), strict=False):
-        history.fill(columns[:, first : first + len(mine)], symbols, mine)
+        some = {value: column[first : first + len(mine)] for value, column in columns.items()}
+        history.fill(some, symbols, mine)
 
     def wider(rows: Column) -> Windows:
         part = np.searchsorted(bounds, rows, side="right") - 1
@@ -505,9 +517,10 @@ def windows_of(parts: Sequence[tuple[History, Column, Column]], depth: int) -> W
             (history, symbols[rows[part == number] - first], mine[rows[part == number] - first])
             for number, ((history, symbols, mine), first) in enumerate(zip(parts, bounds.tolist(), strict=False))
         ]
-        return windows_of(some, WINDOW)
+        return windows_of(some, WINDOW, names)
 
-    opened, high, low, close, volume = columns
+    unneeded = np.broadcast_to(np.nan, shape)
+    opened, high, low, close, volume = (columns.get(value, unneeded) for value in range(_NOTIONAL))
     return Windows(opened, high, low, close, volume, np.minimum(ends, depth), wider if depth < WINDOW else None)
 
 

@@ -182,3 +182,14 @@ def test_a_row_has_the_same_value_to_the_bit_alone_and_in_any_order(indicator):
         some = SessionSums(sums.notional[rows], sums.volume[rows])
         alone = np.array(indicator.compute(windows.of_rows(rows), some, indicator.period))
         assert alone.tobytes() == together[:, rows].tobytes()
+
+
+@pytest.mark.parametrize("indicator", INDICATORS.values(), ids=INDICATORS)
+def test_an_indicator_reads_no_column_but_those_that_it_names(indicator):
+    windows = rows_of_any_length(300)
+    sums = SessionSums(windows.close[:, -1] * 7, windows.volume[:, -1])
+    nothing = np.full(windows.close.shape, np.nan)
+    others = {name: nothing for name in ("open", "high", "low", "close", "volume") if name not in indicator.columns}
+    some = np.array(indicator.compute(windows._replace(**others), sums, indicator.period))
+    assert some.tobytes() == np.array(indicator.compute(windows, sums, indicator.period)).tobytes()
+    assert not np.isnan(some[:, windows.length == 250]).any()

@@ -11,7 +11,7 @@ import numpy as np
 from ...contracts.detection import Detection, IndicatorValue
 from ..detect.definition import IndicatorDefinition, PatternDefinition
 from ..detect.detector import LEAST_DEPTH, FoundBar, detections_of
-from ..detect.indicator_values import NamedBars, values_on
+from ..detect.indicator_values import NamedBars, columns_of, computed_on
 from ..detect.one_event import join_parts
 from ..detect.patterns.cool_down import columns_for
 from ..detect.search import hits_of
@@ -51,7 +51,8 @@ def find_indicators(
         windows = windows_of(bars, some, WINDOW)
         named = _named(bars, some, timeframe)
         again = np.zeros(len(some), bool)
-        for _, column in values_on(named, windows, no_session_sums(len(some)), indicators, again, now_s):
+        computed = computed_on(windows, no_session_sums(len(some)), indicators)
+        for _, column in columns_of(named, computed, again, now_s):
             yield from column.each()
 
 

@@ -38,14 +38,13 @@ from ..windows import (
     WINDOW,
     ClosedRows,
     History,
-    SessionSums,
     Splits,
     Windows,
     no_session_sums,
     windows_of,
 )
 from .definition import Definitions, IndicatorDefinition, PatternDefinition
-from .indicator_values import NamedBars, alerts_on, values_on
+from .indicator_values import NamedBars, alerts_on, columns_of, computed_on
 from .one_event import join_parts
 from .patterns.base_rates import shipped_rates
 from .patterns.cool_down import columns_for
@@ -411,21 +410,20 @@ class Detector:
     ) -> None:
         """Add the values and alerts on some bars of a track. ends: the end of each bar's window in its history."""
         symbols = marks["symbol"].astype(np.int64)
-        windows = self.histories[track].windows(symbols, ends, WINDOW)
+        needed = {column for definition in wanted for column in (*definition.indicator.columns, "close")}
+        windows = self.histories[track].windows(symbols, ends, WINDOW, needed)
         sums = no_session_sums(len(marks))
         if any(definition.indicator.of_session for definition in wanted):
             # A longer bar may begin before the session: add up those of its minutes that are in it.
             sums = self.histories[REGULAR_MINUTES].session_sums(symbols, marks["minute"], track.timeframe)
         bars = self._named(track, marks)
         is_first = np.isin(marks["kind"], (NEW, NEW_REDETECT))
-        for rows, column in values_on(bars, windows, sums, wanted, ~is_first, now_s):
+        computed = computed_on(windows, sums, wanted)
+        for rows, column in columns_of(bars, computed, ~is_first, now_s):
             found.columns.append(column)
             self._publish(track, marks.take(rows), column, found)
         told = np.flatnonzero(is_first & marks["publish"])
-        if len(told):
-            bars, windows = self._named(track, marks[told]), windows.of_rows(told)
-            sums = SessionSums(sums.notional[told], sums.volume[told])
-            found.alerts += alerts_on(bars, windows, sums, wanted, now_s)
+        found.alerts += alerts_on(bars, windows, sums, computed, told, now_s)
 
     def _named(self, track: Track, marks: Marks) -> NamedBars:
         symbols = [self.symbols[symbol] for symbol in marks["symbol"].tolist()]

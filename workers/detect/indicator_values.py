@@ -10,6 +10,7 @@ from ...contracts.ticks import Column, Mask
 from ..windows import SessionSums, Windows
 from .alerts import alerts_of, has_alerts
 from .definition import IndicatorDefinition
+from .indicators import Outputs
 
 
 class NamedBars(NamedTuple):
@@ -20,65 +21,68 @@ class NamedBars(NamedTuple):
     minutes: Sequence[int]
 
 
-def values_on(
-    bars: NamedBars,
-    windows: Windows,
-    sums: SessionSums,
-    definitions: Sequence[IndicatorDefinition],
-    again: Mask,
-    now_s: float,
+class Computed(NamedTuple):
+    """An indicator that is on, and its outputs on n bars: (n,) each, NaN if there is no value."""
+
+    definition: IndicatorDefinition
+    outputs: Outputs
+
+
+def computed_on(windows: Windows, sums: SessionSums, definitions: Sequence[IndicatorDefinition]) -> list[Computed]:
+    """Compute the outputs of each definition. windows, sums: each ends with its bar."""
+    return [Computed(one, one.indicator.compute(windows, sums, one.period)) for one in definitions]
+
+
+def columns_of(
+    bars: NamedBars, computed: Sequence[Computed], again: Mask, now_s: float
 ) -> Iterator[tuple[Column, IndicatorColumn]]:
     """Yield the values of each definition, and the indices of their bars: a bar without a number is left out.
 
-    windows, sums: each ends with its bar. again: the bar's values may be stored already. now_s: Unix seconds.
+    again: the bar's values may be stored already. now_s: Unix seconds.
     """
-    for definition in definitions:
-        indicator, period = definition.indicator, definition.period
-        outputs = np.array(indicator.compute(windows, sums, period))
+    for definition, outputs in computed:
         rows = np.flatnonzero(np.isfinite(outputs).all(axis=0))
         if len(rows):
             yield (
                 rows,
                 IndicatorColumn(
-                    indicator=indicator.name,
+                    indicator=definition.indicator.name,
                     timeframe=bars.timeframe,
-                    period=period,
-                    keys=tuple(indicator.keys(period)),
+                    period=definition.period,
+                    keys=definition.indicator.keys(definition.period),
                     calculated_at=now_s,
                     symbols=[bars.symbols[row] for row in rows.tolist()],
                     minutes=[bars.minutes[row] for row in rows.tolist()],
                     again=again[rows].tolist(),
-                    values=outputs.T[rows].tolist(),
+                    values=np.stack(outputs, axis=1)[rows].tolist(),
                 ),
             )
 
 
 def alerts_on(
-    bars: NamedBars,
-    windows: Windows,
-    sums: SessionSums,
-    definitions: Sequence[IndicatorDefinition],
-    now_s: float,
+    bars: NamedBars, windows: Windows, sums: SessionSums, computed: Sequence[Computed], rows: Column, now_s: float
 ) -> list[IndicatorAlert]:
-    """Return the alerts on some bars, bar by bar. The arguments are the same as in values_on.
+    """Return the alerts on some of the bars (rows), bar by bar. The arguments are those of the functions above.
 
     The value on the bar before is computed from the same window without its last bar.
     """
+    computed = [one for one in computed if has_alerts(one.definition.indicator.name)]
+    if not computed or not len(rows):
+        return []
     found: list[tuple[int, IndicatorAlert]] = []
+    windows, sums = windows.of_rows(rows), SessionSums(sums.notional[rows], sums.volume[rows])
     close: Column = windows.close[:, -2:]
-    for definition in definitions:
-        indicator = definition.indicator
-        if not has_alerts(indicator.name):
-            continue
-        before, now = (indicator.compute(some, sums, definition.period) for some in (windows.before(), windows))
+    for definition, outputs in computed:
+        indicator, now = definition.indicator, [output[rows] for output in outputs]
+        before = indicator.compute(windows.before(), sums, definition.period)
         steps = [np.stack(step, axis=1) for step in zip(before, now, strict=True)]
         for row, crossing in alerts_of(indicator.name, steps, close, definition.parameters):
             alert = IndicatorAlert(
-                symbol=bars.symbols[row],
+                symbol=bars.symbols[rows[row]],
                 alert_type=crossing.alert_type,
                 indicator=indicator.name,
                 timeframe=bars.timeframe,
-                minute=bars.minutes[row],
+                minute=bars.minutes[rows[row]],
                 value=crossing.value,
                 threshold=crossing.threshold,
                 severity=crossing.severity,

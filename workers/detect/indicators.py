@@ -28,6 +28,7 @@ class Indicator(NamedTuple):
     period: bars; None if it cannot be chosen. least_bars: how many bars the default period needs. longest: the largest
     period whose value over one window differs from that over all history by less than 1e-6 of the price (of 100: RSI).
     keys: takes the period in use and returns the names of the outputs in value_data; the first is the value.
+    columns: those of the windows that it reads.
     compute: takes n windows of at most WINDOW bars, their session sums and the period; returns for each key the values
     on the last bars, (n,), NaN if there are too few bars. The value of a row does not depend on other rows.
     """
@@ -40,6 +41,7 @@ class Indicator(NamedTuple):
     longest: int
     keys: Callable[[int | None], tuple[str, ...]]
     compute: Callable[[Windows, SessionSums, int | None], Outputs]
+    columns: tuple[str, ...] = ("close",)
     of_session: bool = False  # whether it needs the session sums
 
 
@@ -224,6 +226,7 @@ _ALL = (
         longest=_LONGEST_WILDER,
         keys=partial(_keys, ("atr_{period}",)),
         compute=average_true_range,
+        columns=("high", "low", "close"),
     ),
     Indicator(
         name="RelativeVolume",
@@ -234,6 +237,7 @@ _ALL = (
         longest=WINDOW - 1,
         keys=partial(_keys, ("relative_volume",)),
         compute=relative_volume,
+        columns=("volume",),
     ),
     Indicator(
         name="VWAP",
@@ -244,6 +248,7 @@ _ALL = (
         longest=WINDOW,
         keys=partial(_keys, ("vwap",)),
         compute=volume_weighted_price,
+        columns=(),
         of_session=True,
     ),
 )
