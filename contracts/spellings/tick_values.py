@@ -135,7 +135,7 @@ def size_of(value: object) -> float:
 
 def is_too_small(size: Any) -> Any:
     """Tell whether a size (or each of a column) is not 0, but would be counted as 0 millionths."""
-    return (size > 0) & (np.rint(size * SHARE_MICRO) == 0)
+    return (size > 0) & (np.rint(np.clip(size, 0.0, 1.0) * SHARE_MICRO) == 0)  # clipped: a huge size would overflow
 
 
 def price_with_size(value: object, size: float) -> float:

@@ -44,6 +44,17 @@ def test_what_crosses_on_a_bar_is_told_with_its_first_indicators_and_only_then(k
     assert {one for column in found.columns for one in column.again} == {again}
 
 
+@pytest.mark.parametrize(("at", "stays"), [(20, False), (29, False), (30, True), (40, True)])
+def test_a_bar_within_the_reach_of_a_part_of_a_history_drops_the_part(at, stays):
+    detector = detector_with([100.0] * 40)
+    detector.set_reach(0, MINUTE + 29)  # as after a load of the first bars of many
+    bar = np.zeros(1, CLOSED_DTYPE)
+    bar["minute"], bar["close"] = MINUTE + at, 101.0
+    detector.absorb(bar, np.ones(1, bool), publish=True)
+    earlier = np.array([(0, 1, MINUTE + 25, NEW, INDICATORS, True)], MARK_DTYPE)
+    assert detector.covers(earlier).tolist() == [stays]
+
+
 def quiet_with_jumps(jumps, minutes=45):
     """Make bars of 20 cents and 1,000 shares; a jump in them goes up by a dollar, with 100,000 shares."""
     bars = np.zeros(minutes, CLOSED_DTYPE)

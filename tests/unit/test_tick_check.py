@@ -52,7 +52,7 @@ def test_a_narrower_table_has_narrower_bounds(price, expected):
     assert reasons(tick(price), limits=THEIRS) == expected
 
 
-@pytest.mark.parametrize("size", [float("nan"), float("inf"), -1.0, -0.001, 1e14])
+@pytest.mark.parametrize("size", [float("nan"), float("inf"), -1.0, -0.001, 1e14, 1.7e308, -1.7e308, 4e-7])
 def test_a_size_that_the_column_does_not_hold_is_refused(size):
     assert reasons(tick(size=size)) == ["size"]
 

@@ -190,9 +190,17 @@ class Detector:
             if symbol in names:
                 self.set_reach(code, NOT_LOADED)
 
-    def drop_parts(self) -> None:
-        """Drop the histories that do not reach the newest bar."""
-        self._reach[self._reach < COMPLETE] = NOT_LOADED
+    def drop_parts(self, symbols: Codes | None = None) -> None:
+        """Drop the histories of these symbols (None: of all) that do not reach the newest bar."""
+        some = slice(None) if symbols is None else symbols[symbols < self._reach.shape[1]]
+        reach = self._reach[:, some]
+        self._reach[:, some] = np.where(reach < COMPLETE, NOT_LOADED, reach)
+
+    def _drop_parts_with(self, bars: ClosedRows) -> None:
+        """Drop the histories that do not reach the newest bar, and that these bars change."""
+        reach = self._reach_of(bars["symbol"])
+        is_inside = ((reach < COMPLETE) & (bars["minute"] <= reach)).any(axis=0)
+        self.drop_parts(bars["symbol"][is_inside])
 
     def _reach_of(self, symbols: Codes) -> Column:
         """Return how far each history reaches: (tracks, n)."""
@@ -239,6 +247,7 @@ class Detector:
         old, or too many at once), the history is dropped, and must be loaded again.
         """
         marks = [marks_of(bars["symbol"], bars["minute"], np.where(revised, REVISED, NEW), publish=publish)]
+        self._drop_parts_with(bars)
         self.note_used(1, bars["symbol"])
         self.jumped = []
         regular = bars.compress(self.sessions.are_regular(bars["symbol"], bars["minute"], 1))

@@ -88,11 +88,17 @@ class HistoryLoader:
         return [joined(marks) for marks in found]
 
     def _missing(self, wanted: Sequence[tuple[Detector, Marks]]) -> list[tuple[int, _Part]]:
-        """Return the symbols to load, with the number of their partition in `wanted`."""
+        """Return the symbols to load, with the number of their partition in `wanted`.
+
+        A history that does not reach every marked bar of its symbol serves those that it reaches first.
+        """
         missing = []
         for number, (detector, marks) in enumerate(wanted):
-            symbols = np.unique(marks["symbol"][~detector.covers(marks)])[: self._memory.symbols_of_a_step]
+            covered = detector.covers(marks)
+            symbols = np.setdiff1d(marks["symbol"][~covered], marks["symbol"][covered])
+            symbols = symbols[: self._memory.symbols_of_a_step]
             if len(symbols):
+                detector.drop_parts(symbols)
                 mine = marks.compress(np.isin(marks["symbol"], symbols))
                 missing.append((number, _Part(detector, symbols, mine)))
         return missing

@@ -30,7 +30,7 @@ from .history_loader import HistoryLoader
 from .in_force import InForce
 
 _PATTERN_MARKS = 16_384  # in one commit: a quarter of a second's work, two seconds' with every pattern switched on
-_INDICATOR_MARKS = 256  # of a partition in one commit
+_INDICATOR_MARKS = 4_096  # in one commit, an equal part for each of its partitions
 
 
 class ResultFinder:
@@ -156,8 +156,9 @@ class ResultFinder:
         is_awaited = any(plan.found.to_publish for plan in plans)  # a new pattern goes out at once, without indicators
         for plan in plans:
             if not is_awaited:
-                self._find_indicators(plan, now_s)
-            plan.detector.drop_parts()
+                self._find_indicators(plan, now_s, _INDICATOR_MARKS // len(plans))
+            if not len(plan.marks):
+                plan.detector.drop_parts()
         self._memory.keep_within()
 
     def _begin(self, plans: Sequence[PartitionPlan]) -> None:
@@ -232,9 +233,9 @@ class ResultFinder:
 
     # -- indicators ------------------------------------------------------------------------------------------------
 
-    def _find_indicators(self, plan: PartitionPlan, now_s: float) -> None:
+    def _find_indicators(self, plan: PartitionPlan, now_s: float, most: int) -> None:
         detector = plan.detector
-        ready = _whole(detector, plan.marks, INDICATORS, _INDICATOR_MARKS)
+        ready = _whole(detector, plan.marks, INDICATORS, most)
         if not ready.any():
             return
         found = detector.find_indicators(plan.marks.compress(ready), self.definitions, now_s)
