@@ -93,7 +93,7 @@ def ours(case: Case) -> Trades:
         bars = np.flatnonzero(case.direction[:, symbol])
         signals = Signals(bars, case.direction[bars, symbol], np.ones(len(bars)), ["P"] * len(bars))
         traded = trade(market, signals, rules).trades
-        curve_of(market, traded, rules)
+        curve_of(market.closes, traded, rules)
         found |= {_row(symbol, t.entry_bar, t.exit_bar, t.entry_price, t.exit_price, t.shares) for t in traded}
     return found
 

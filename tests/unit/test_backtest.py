@@ -170,7 +170,7 @@ def test_an_order_waits_for_the_next_bar_of_its_own_symbol():
     (only,) = traded.trades
     assert (int(bars.time[only.entry_bar]), only.entry_price, only.exit_price) == (5 * DAY, 104, 105)
     # 100 shares; behind A's last bar the account keeps what they were worth there.
-    assert curve_of(bars, traded.trades, rules).equity.tolist() == [10_400] * 6 + [10_500] * 3
+    assert curve_of(bars.closes, traded.trades, rules).equity.tolist() == [10_400] * 6 + [10_500] * 3
 
 
 @pytest.mark.parametrize("timeframe", ["daily", "1min"])
@@ -267,7 +267,7 @@ def test_an_account_equals_that_of_an_engine_of_plain_python_to_the_cent(seed):
     for mine, theirs in zip(got, slow_trades, strict=True):
         assert (*mine[:5], *mine[7:8], mine[9]) == (*theirs[:5], *theirs[7:8], theirs[9])
         assert (mine[5], mine[6], mine[8]) == pytest.approx((theirs[5], theirs[6], theirs[8]), abs=0.005)
-    curve = curve_of(market, traded.trades, rules)
+    curve = curve_of(market.closes, traded.trades, rules)
     assert curve.equity == pytest.approx([slow_curve[time] for time in curve.time.tolist()], abs=0.005)
 
 
@@ -291,7 +291,7 @@ def test_figures_equal_those_of_empyrical(timeframe):
 
 def test_the_benchmark_holds_an_equal_share_of_each_symbol():
     bars = timed({"A": [(DAY, 100, 100, 100, 110)], "B": [(2 * DAY, 50, 50, 50, 50), (3 * DAY, 50, 50, 50, 25)]})
-    curve = buy_and_hold(bars, Rules(initial_capital=1000, commission_rate=0, slippage_rate=0))
+    curve = buy_and_hold(bars.closes, Rules(initial_capital=1000, commission_rate=0, slippage_rate=0))
     assert curve.equity.tolist() == [1050, 1050, 800]  # 5 shares of A; 10 of B from the second day on
     assert curve.exposure.tolist() == [550, 1050, 800]
 
@@ -299,7 +299,7 @@ def test_the_benchmark_holds_an_equal_share_of_each_symbol():
 def test_what_has_no_value_is_none():
     bars = market_of(A=[FLAT] * 3)
     rules = Rules()
-    figures = account_figures(curve_of(bars, [], rules), rules.initial_capital, "daily")
+    figures = account_figures(curve_of(bars.closes, [], rules), rules.initial_capital, "daily")
     assert (figures.sharpe, figures.sortino, figures.total_return, figures.exposure) == (None, None, 0.0, 0.0)
     nothing = trade_figures([])
     assert (nothing.trades, nothing.win_rate, nothing.profit_factor, nothing.best) == (0, None, None, None)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...contracts.ticks import Column
-from .market import Market, Signals
+from .market import Market, Signals, owners_of
 from .rules import Rules
 
 STOP, TARGET, OPPOSITE, AGE, END = range(5)
@@ -52,7 +52,7 @@ class _Orders(NamedTuple):
 
 def find_exits(market: Market, signals: Signals, rules: Rules) -> Exits:
     """Return the entry and exit of each signal as if it were traded alone. signals: ordered by bar, one a bar."""
-    owner = market.owner[signals.bar]
+    owner = owners_of(signals.bar, market.bounds)
     ends = market.bounds[1:][owner]
     has_next = signals.bar + 1 < ends
     entry = np.where(has_next, signals.bar + 1, -1)
@@ -84,14 +84,11 @@ def _level(price: Column, direction: Column, share: float | None) -> Column:
 def _opposite_opens(signals: Signals, owner: Column, none: int) -> Column:
     """Return for each signal the bar after the symbol's next signal of the other direction; `none` if there is none."""
     following = np.full(len(signals), none)
-    upcoming = {1: -1, -1: -1}  # direction -> the symbol's next signal; the loop goes from the last signal to the first
-    for i in range(len(signals) - 1, -1, -1):
-        if i + 1 < len(signals) and owner[i] != owner[i + 1]:
-            upcoming = {1: -1, -1: -1}
-        direction = int(signals.direction[i])
-        if (other := upcoming[-direction]) >= 0:
-            following[i] = signals.bar[other] + 1
-        upcoming[direction] = i
+    for direction in (1, -1):
+        mine, others = np.flatnonzero(signals.direction == direction), np.flatnonzero(signals.direction == -direction)
+        upcoming = np.append(others, -1)[np.searchsorted(others, mine)]
+        has_one = (upcoming >= 0) & (owner[upcoming] == owner[mine])
+        following[mine[has_one]] = signals.bar[upcoming[has_one]] + 1
     return following
 
 
