@@ -2,8 +2,10 @@
 
 Accounts of one symbol each, all money in each position, whole shares, commission on both sides, long only. The signals
 are given: what is compared is the trading, from arrays of bars and signals to the trades and the equity at each close.
+The trades are equal: orders on which the rules of the engines differ are left out (`_quiet`, `_turnless`).
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,7 +25,7 @@ SYMBOLS, BARS = 20, 5_000
 STOP, TARGET, COMMISSION, CAPITAL = 0.02, 0.03, 0.001, 100_000.0
 _SIGNALS = 0.05  # of the bars
 _MINUTES = 1440
-_LARGE = 1 - 1e-9  # of the money: backtesting.py takes 1 as one share
+_DECIMALS = 4  # of compared prices: the engines round the last bits of a stop differently
 
 Trades = set[tuple[int, int, int, float, float, int]]  # symbol, bars and prices of entry and exit, shares
 
@@ -55,9 +57,27 @@ class Compared:
 def cases() -> Iterator[Case]:
     """Make the three markets, each with its signals."""
     yield _case("opposite signals", gaps=True, has_levels=False)
-    quiet = _case("stop and target, without gaps", gaps=False, has_levels=True)
-    yield quiet._replace(direction=np.where(_hits_at_once(quiet), 0, quiet.direction))
-    yield _case("stop and target, with gaps", gaps=True, has_levels=True)
+    yield _quiet(_case("stop and target, without gaps", gaps=False, has_levels=True))
+    yield _turnless(_quiet(_case("stop and target, with gaps", gaps=True, has_levels=True)))
+
+
+def _quiet(case: Case) -> Case:
+    """Leave out orders that are closed in the very bar that they open in: vectorbt looks at the levels a bar later."""
+    entry = case.open[1:]
+    hits = (case.low[1:] <= entry * (1 - STOP)) | (case.high[1:] >= entry * (1 + TARGET))
+    is_hit = np.vstack([hits, np.zeros(SYMBOLS, bool)])
+    return case._replace(direction=np.where(is_hit & (case.direction > 0), 0, case.direction))
+
+
+def _turnless(case: Case) -> Case:
+    """Leave out orders at an open whose gap closes a position: only our engine uses the money in the same open."""
+    while True:
+        trades = ours(case)
+        turns = {one[:2] for one in trades} & {(one[0], one[2]) for one in trades}
+        if not turns:
+            return case
+        symbols, bars = np.array([*turns]).T
+        case.direction[bars - 1, symbols] = 0
 
 
 def _case(name: str, *, gaps: bool, has_levels: bool) -> Case:
@@ -69,15 +89,11 @@ def _case(name: str, *, gaps: bool, has_levels: bool) -> Case:
     low = np.minimum(opened, close) * (1 - np.abs(random.normal(0, 0.003, close.shape)))
     sides = [1] if has_levels else [1, -1]
     direction = np.where(random.random(close.shape) < _SIGNALS, random.choice(sides, close.shape), 0)
-    direction[-1] = 0  # there is no next open
+    direction[0] = 0  # backtesting.py begins with the second bar
+    # At the end of the data each engine has its own rule: all is sold at the last open, and its bar hits no level.
+    direction[-2:] = [[-1], [0]]
+    high[-1], low[-1], close[-1] = opened[-1], opened[-1], opened[-1]
     return Case(name, opened, high, low, close, direction, has_levels)
-
-
-def _hits_at_once(case: Case) -> np.ndarray:
-    """Tell for each bar whether its order would be closed in the very bar that it opens in."""
-    entry = case.open[1:]
-    hits = (case.low[1:] <= entry * (1 - STOP)) | (case.high[1:] >= entry * (1 + TARGET))
-    return np.vstack([hits, np.zeros(SYMBOLS, bool)])
 
 
 def ours(case: Case) -> Trades:
@@ -101,7 +117,9 @@ def ours(case: Case) -> Trades:
 def by_backtesting(case: Case) -> Trades:
     """Trade with backtesting.py. It wants a level with the order, so that it is told the next open."""
     import pandas as pd  # noqa: PLC0415  # of the extra `bench`
-    from backtesting import Backtest, Strategy  # noqa: PLC0415
+    from backtesting import Backtest, Strategy, backtesting  # noqa: PLC0415
+
+    backtesting._tqdm = lambda bars, **_: bars  # its progress bar takes time, and stands in the table
 
     class OnSignals(Strategy):  # type: ignore[misc]
         def init(self) -> None:
@@ -115,7 +133,8 @@ def by_backtesting(case: Case) -> Trades:
             elif not self.position and direction > 0:
                 opens = self.next_open[bar]
                 levels = {"sl": opens * (1 - STOP), "tp": opens * (1 + TARGET)} if case.has_levels else {}
-                self.buy(size=_LARGE, **levels)
+                # Its own size, a share of the money, would leave out the cents of the money.
+                self.buy(size=math.floor(self.equity / (opens * (1 + COMMISSION)) + 1e-9), **levels)
 
     found: Trades = set()
     for symbol in range(SYMBOLS):
@@ -144,7 +163,8 @@ def by_vectorbt(case: Case) -> Trades:
 
 
 def _row(symbol: Any, entry: Any, leave: Any, bought: Any, sold: Any, shares: Any) -> tuple[Any, ...]:
-    return int(symbol), int(entry), int(leave), round(float(bought), 6), round(float(sold), 6), round(float(shares))
+    prices = (round(float(price), _DECIMALS) for price in (bought, sold))
+    return int(symbol), int(entry), int(leave), *prices, round(float(shares))
 
 
 OTHERS: dict[str, tuple[str, Callable[[Case], Trades]]] = {

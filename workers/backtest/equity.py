@@ -47,7 +47,8 @@ def _times_of(closes: Closes) -> Column:
     times = closes.time[:0]
     for first, last in pairwise(closes.bounds.tolist()):
         mine = closes.time[first:last]
-        times = times if np.array_equal(times, mine) else np.union1d(times, mine)
+        if not np.array_equal(times, mine):
+            times = np.union1d(times, mine) if len(times) else mine
     return times
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from .equity import Curve, buy_and_hold, curve_of
 from .market import Closes
-from .metrics import AccountFigures, TradeFigures, account_figures, trade_figures
+from .metrics import AccountFigures, TradeFigures, account_figures, last_of_days, trade_figures
 from .rules import Rules
 from .trading import Trade, Traded
 
@@ -123,11 +123,9 @@ def _row(closes: Closes, one: Trade) -> TradeRow:
 
 
 def _points(curve: Curve, held: Curve) -> Iterable[CurvePoint]:
-    days = curve.time // 1440
-    for i in range(len(days)):
-        if i + 1 == len(days) or days[i] != days[i + 1]:
-            time = _iso(int(curve.time[i]))
-            yield CurvePoint(time, float(curve.equity[i]), float(held.equity[i]), float(curve.exposure[i]))
+    for i in last_of_days(curve.time).tolist():
+        time = _iso(int(curve.time[i]))
+        yield CurvePoint(time, float(curve.equity[i]), float(held.equity[i]), float(curve.exposure[i]))
 
 
 def _iso(minute: int) -> str:
