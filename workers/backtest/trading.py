@@ -93,10 +93,14 @@ class _Book:
     @property
     def _free(self) -> float:
         """Return the money that is not in positions. A short position takes its value of money, as a long one does."""
+        if not self.open:
+            return self.realized
         return self.realized - sum([position.entry_cost for position in self.open.values()])
 
     def _equity_before(self, time: int) -> float:
         """Return the equity at the closes of the last bars that begin before a time."""
+        if not self.open:
+            return self.realized
         return self.realized + sum([self._unrealized(symbol, one, time) for symbol, one in self.open.items()])
 
     def _unrealized(self, symbol: int, position: _Position, time: int) -> float:
@@ -113,22 +117,10 @@ class _Book:
         paid_at_exit = shares * fill * self._rules.commission_rate
         gained = direction * (shares * fill - entry_cost)
         self.realized += gained - paid_at_exit
-        self.trades.append(
-            Trade(
-                symbol=symbol,
-                pattern=self._patterns[i],
-                direction=direction,
-                confidence=self._confidences[i],
-                entry_bar=self._entries[i],
-                exit_bar=self._bars[i],
-                entry_price=self._prices[i],
-                exit_price=fill,
-                shares=shares,
-                commission=paid + paid_at_exit,
-                profit=gained - paid_at_exit - paid,
-                reason=REASONS[self._reasons[i]],
-            )
-        )
+        commission, profit = paid + paid_at_exit, gained - paid_at_exit - paid
+        entry, left = self._entries[i], self._bars[i]
+        what = (symbol, self._patterns[i], direction, self._confidences[i], entry, left, self._prices[i], fill, shares)
+        self.trades.append(Trade(*what, commission, profit, REASONS[self._reasons[i]]))
 
 
 def trade(market: Market, signals: Signals, rules: Rules) -> Traded:
