@@ -37,11 +37,13 @@ def load_minutes(connection: Connection, symbols: Sequence[str], first: datetime
     """
     values = {"symbols": list(symbols), "first": first, "end": end}
     rows = connection.execute(query("load_minutes"), values, binary=True).fetchall()
-    return [
-        SymbolMinutes(number, _numbers(minute, ">i4"), *(_numbers(column, ">f8") for column in columns))
-        for number, minute, *columns in rows
-        if minute
-    ]
+    return [_symbol_minutes(number, minute, columns) for number, minute, *columns in sorted(rows) if minute]
+
+
+def _symbol_minutes(number: int, minute: bytes, columns: Sequence[bytes]) -> SymbolMinutes:
+    minutes = _numbers(minute, ">i4")
+    order = slice(None) if (minutes[1:] > minutes[:-1]).all() else np.argsort(minutes)
+    return SymbolMinutes(number, minutes[order], *(_numbers(column, ">f8")[order] for column in columns))
 
 
 def _numbers(array: bytes, form: str) -> Column:

@@ -1,15 +1,14 @@
 -- load_minutes --
--- The 1-minute bars of some symbols that begin in a span of time: a row for each symbol, and in it an array for each column,
--- oldest first, in the binary format; minutes since 1970.
-SELECT w.number::int, array_send(array_agg(o.minute)), array_send(array_agg(o.open)), array_send(array_agg(o.high)),
-       array_send(array_agg(o.low)), array_send(array_agg(o.close)), array_send(array_agg(o.volume))
+-- The 1-minute bars of some symbols that begin in a span of time: a row for each symbol, and in it an array for each column, in
+-- the binary format; minutes since 1970. In any order: PostgreSQL would sort a year of them in a file.
+SELECT w.number::int, o.*
   FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, number)
- CROSS JOIN LATERAL (SELECT (date_part('epoch', b."timestamp") / 60)::int AS minute, b.open::float8, b.high::float8,
-                            b.low::float8, b.close::float8, b.volume::float8
+ CROSS JOIN LATERAL (SELECT array_send(array_agg((date_part('epoch', b."timestamp") / 60)::int)),
+                            array_send(array_agg(b.open::float8)), array_send(array_agg(b.high::float8)),
+                            array_send(array_agg(b.low::float8)), array_send(array_agg(b.close::float8)),
+                            array_send(array_agg(b.volume::float8))
                        FROM ohlcv_1min b
-                      WHERE b.symbol = w.symbol AND b."timestamp" >= %(first)s AND b."timestamp" < %(end)s
-                      ORDER BY b."timestamp") AS o
- GROUP BY w.number ORDER BY w.number;
+                      WHERE b.symbol = w.symbol AND b."timestamp" >= %(first)s AND b."timestamp" < %(end)s) AS o;
 
 -- unknown_symbols --
 -- Those of the given symbols that the table symbols does not have.
