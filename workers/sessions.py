@@ -76,7 +76,7 @@ def same_minutes_before(minutes: Column, timeframe: int) -> Column:
     """
     hours, which = np.unique(minutes // 60, return_inverse=True)
     first = np.array([_same_hour_before(hour) for hour in hours.tolist()], np.int64).reshape(-1, DAYS_BEFORE)
-    before = first[which] + (minutes % 60)[:, None]
+    before: Column = first[which] + (minutes % 60)[:, None]
     has_closed = in_regular_hours(minutes, timeframe)[:, None] & ~in_regular_hours(before.ravel(), timeframe).reshape(
         before.shape
     )

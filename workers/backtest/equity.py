@@ -12,8 +12,6 @@ from .market import Closes
 from .rules import Rules
 from .trading import Trade
 
-_BARS = (Trade._fields.index("entry_bar"), Trade._fields.index("exit_bar"))
-
 
 class Curve(NamedTuple):
     """An account at n times. time: (n,) the start of the bars, minutes since 1970. equity, exposure: (n,) dollars.
@@ -61,7 +59,8 @@ def _by_symbol(trades: Sequence[Trade]) -> list[tuple[int, list[Trade]]]:
 
 def _moves(closes: Closes, times: Column, trades: list[Trade], rules: Rules) -> tuple[Column, Column, Column]:
     """Return place in time, cash and shares of each entry and exit, an exit after its entry: (2 n,)."""
-    entry, left = (np.searchsorted(times, closes.time[[one[i] for one in trades]]) for i in _BARS)
+    bars = np.array([(one.entry_bar, one.exit_bar) for one in trades]).T
+    entry, left = np.searchsorted(times, closes.time[bars])
     left[[one.reason == END_OF_DATA for one in trades]] = len(times) - 1
     held, bought, sold, paid = np.array([(t.shares, t.entry_price, t.exit_price, t.commission) for t in trades]).T
     shares = held * [one.direction for one in trades]

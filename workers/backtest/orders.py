@@ -84,8 +84,12 @@ def _moved(orders: Orders, bars: int, symbols: int) -> Orders:
 
 
 def _joined_orders(parts: Sequence[Orders]) -> Orders:
-    *columns, _ = zip(*(part.signals for part in parts), strict=True)
-    signals = Signals(*map(np.concatenate, columns), [name for part in parts for name in part.signals.pattern])
+    signals = Signals(
+        np.concatenate([part.signals.bar for part in parts]),
+        np.concatenate([part.signals.direction for part in parts]),
+        np.concatenate([part.signals.confidence for part in parts]),
+        [name for part in parts for name in part.signals.pattern],
+    )
     exits = Exits(*map(np.concatenate, zip(*(part.exits for part in parts), strict=True)))
     others = map(np.concatenate, zip(*(part[2:] for part in parts), strict=True))
     return Orders(signals, exits, *others)

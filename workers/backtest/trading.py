@@ -54,7 +54,7 @@ class _Book:
 
     def __init__(self, closes: Closes, orders: Orders, rules: Rules) -> None:
         # Lists and a view: to read one number of an array makes an object of numpy, and takes ten times as long.
-        self._times, self._closes, self._bounds = memoryview(closes.time), closes.close, closes.bounds.tolist()
+        self._times, self._closes, self._bounds = closes.time.data, closes.close, closes.bounds.tolist()
         self._directions, self._confidences = orders.signals.direction.tolist(), orders.signals.confidence.tolist()
         self._patterns, self._exit_times = orders.signals.pattern, orders.exit_time.tolist()
         self._entries, self._prices, self._bars, self._fills, self._at_open, self._reasons = (
@@ -109,7 +109,8 @@ class _Book:
         if bar < entry:
             return 0.0
         worth = position.shares * float(self._closes[bar])
-        return self._directions[position.signal] * (worth - position.entry_cost)
+        gained: float = self._directions[position.signal] * (worth - position.entry_cost)
+        return gained
 
     def _close(self, symbol: int) -> None:
         i, shares, entry_cost, paid = self.open.pop(symbol)
