@@ -1,4 +1,4 @@
-"""(l) `tickstock backtest` itself, from PostgreSQL to its report: `python tests/bench/backtest_runs.py [SYMBOLS DAYS]`.
+"""(k) `tickstock backtest` itself, from PostgreSQL to its report: `python tests/bench/backtest_runs.py [SYMBOLS DAYS]`.
 
 100 symbols x 2 years of days, and 70 symbols x a year of minutes, or SYMBOLS x DAYS of minutes; 5 patterns.
 """
