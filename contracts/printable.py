@@ -19,7 +19,7 @@ def printable(text: object) -> str:
 
 def printable_lines(text: str) -> str:
     """Return a text of several lines, each of them printable; a tab stays one."""
-    if text.isprintable():
+    if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(c if c in "\n\t" or c.isprintable() else _escape(c) for c in text)
 

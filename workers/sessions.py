@@ -74,9 +74,9 @@ def same_minutes_before(minutes: Column, timeframe: int) -> Column:
 
     -1 if a half day had closed by then: its bar is not in the regular hours.
     """
-    different, which = np.unique(minutes, return_inverse=True)
-    before = np.array([_same_time_before(minute) for minute in different.tolist()], np.int64).reshape(-1, DAYS_BEFORE)
-    before = before[which]
+    hours, which = np.unique(minutes // 60, return_inverse=True)
+    first = np.array([_same_hour_before(hour) for hour in hours.tolist()], np.int64).reshape(-1, DAYS_BEFORE)
+    before: Column = first[which] + (minutes % 60)[:, None]
     has_closed = in_regular_hours(minutes, timeframe)[:, None] & ~in_regular_hours(before.ravel(), timeframe).reshape(
         before.shape
     )
@@ -84,9 +84,10 @@ def same_minutes_before(minutes: Column, timeframe: int) -> Column:
     return before
 
 
-@lru_cache(maxsize=1024)
-def _same_time_before(minute: int) -> tuple[int, ...]:
-    at = datetime.fromtimestamp(minute * 60, NEW_YORK)
+@lru_cache(maxsize=8192)  # a year of hours; clocks are changed at whole hours
+def _same_hour_before(hour: int) -> tuple[int, ...]:
+    """Return the minutes in which the same hour of New York began on the 7 days before. hour: since 1970."""
+    at = datetime.fromtimestamp(hour * 3600, NEW_YORK)
     return tuple(int((at - timedelta(days=days)).timestamp()) // 60 for days in range(1, DAYS_BEFORE + 1))
 
 

@@ -1,6 +1,6 @@
 """Backtests in the database: load the 1-minute bars that a backtest reads, and store its results."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,24 +11,44 @@ from ...contracts.runs import RunStatus
 from ...contracts.ticks import Column
 from ..postgres import Connection
 from ..queries import query
-from .bars import COPY_HEADER, COPY_TRAILER
 
-_VALUES = ("open", "high", "low", "close", "volume")
-_LOADED = np.dtype(
-    [("fields", ">i2"), ("number bytes", ">i4"), ("number", ">i4"), ("minute bytes", ">i4"), ("minute", ">i4")]
-    + [(name + kind, form) for name in _VALUES for kind, form in ((" bytes", ">i4"), ("", ">f8"))]
-)
+_ARRAY_HEADER = 20  # bytes: dimensions, flags, type, length, first index
 
 
-def load_minutes(connection: Connection, symbols: Sequence[str], first: datetime, end: datetime) -> Column:
-    """Load the 1-minute bars that begin in [first, end), sorted by symbol, then time.
+class SymbolMinutes(NamedTuple):
+    """The 1-minute bars of one symbol as columns, oldest first. number: its place, from 1. minute: since 1970.
 
-    Returns an array of number (the symbol's place, from 1), minute (since 1970), open, high, low, close, volume.
+    Prices in dollars, volume in shares: float64.
+    """
+
+    number: int
+    minute: Column
+    open: Column
+    high: Column
+    low: Column
+    close: Column
+    volume: Column
+
+
+def load_minutes(connection: Connection, symbols: Sequence[str], first: datetime, end: datetime) -> list[SymbolMinutes]:
+    """Load the 1-minute bars that begin in [first, end); symbols without bars are left out.
+
+    A row has all bars of a symbol: psycopg takes as long for a row of one bar as detectors take for the bar.
     """
     values = {"symbols": list(symbols), "first": first, "end": end}
-    with connection.cursor().copy(query("load_minutes"), values) as copy:
-        loaded = b"".join(copy)
-    return np.frombuffer(loaded[len(COPY_HEADER) : -len(COPY_TRAILER)], _LOADED)
+    rows = connection.execute(query("load_minutes"), values, binary=True).fetchall()
+    return [_symbol_minutes(number, minute, columns) for number, minute, *columns in sorted(rows) if minute]
+
+
+def _symbol_minutes(number: int, minute: bytes, columns: Sequence[bytes]) -> SymbolMinutes:
+    minutes = _numbers(minute, ">i4")
+    order = slice(None) if (minutes[1:] > minutes[:-1]).all() else np.argsort(minutes)
+    return SymbolMinutes(number, minutes[order], *(_numbers(column, ">f8")[order] for column in columns))
+
+
+def _numbers(array: bytes, form: str) -> Column:
+    """Return the numbers of an array in PostgreSQL's binary format: each after its length."""
+    return np.frombuffer(array, [("bytes", ">i4"), ("value", form)], offset=_ARRAY_HEADER)["value"]
 
 
 def unknown_symbols(connection: Connection, symbols: Sequence[str]) -> list[str]:
@@ -41,9 +61,17 @@ def add_part(connection: Connection, run_id: UUID, batch: int, found: bytes) -> 
     connection.execute(query("add_backtest_part"), {"run_id": run_id, "batch": batch, "found": found})
 
 
-def parts_of(connection: Connection, run_id: UUID) -> list[bytes]:
-    """Return the stored signals and bars of each step, in the order of the batches."""
-    return [found for (found,) in connection.execute(query("backtest_parts"), {"run_id": run_id}, binary=True)]
+def parts_of(connection: Connection, run_id: UUID, go_on: Callable[[], object]) -> Iterator[bytes]:
+    """Yield the stored signals and bars of each step, in the order of the batches; call go_on before each."""
+    after = -1
+    while True:
+        go_on()
+        values = {"run_id": run_id, "after": after}
+        row = connection.execute(query("next_backtest_part"), values, binary=True).fetchone()
+        if row is None:
+            return
+        after, found = row
+        yield found
 
 
 def drop_parts(connection: Connection, run_id: UUID) -> None:

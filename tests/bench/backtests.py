@@ -2,8 +2,10 @@
 
 Accounts of one symbol each, all money in each position, whole shares, commission on both sides, long only. The signals
 are given: what is compared is the trading, from arrays of bars and signals to the trades and the equity at each close.
+The trades are equal: orders on which the rules of the engines differ are left out (`_quiet`, `_turnless`).
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,15 +19,17 @@ from rich.table import Table
 from tickstockpl.workers.backtest.equity import curve_of
 from tickstockpl.workers.backtest.market import Market, Signals
 from tickstockpl.workers.backtest.rules import Rules
-from tickstockpl.workers.backtest.trading import trade
+from tickstockpl.workers.backtest.trading import Trade, trade
 
 SYMBOLS, BARS = 20, 5_000
+MINUTES = 252 * 390  # a year
 STOP, TARGET, COMMISSION, CAPITAL = 0.02, 0.03, 0.001, 100_000.0
-_SIGNALS = 0.05  # of the bars
-_MINUTES = 1440
-_LARGE = 1 - 1e-9  # of the money: backtesting.py takes 1 as one share
+_SIGNALS, _SIGNALS_OF_MINUTES = 0.05, 0.005  # of the bars
+_DAY_MINUTES = 1440
+_RUNS, _LONG_S = 6, 10.0  # of each engine on each case
 
 Trades = set[tuple[int, int, int, float, float, int]]  # symbol, bars and prices of entry and exit, shares
+Rows = Iterator[tuple[Any, ...]]  # the same, as an engine has them
 
 
 class Case(NamedTuple):
@@ -55,53 +59,91 @@ class Compared:
 def cases() -> Iterator[Case]:
     """Make the three markets, each with its signals."""
     yield _case("opposite signals", gaps=True, has_levels=False)
-    quiet = _case("stop and target, without gaps", gaps=False, has_levels=True)
-    yield quiet._replace(direction=np.where(_hits_at_once(quiet), 0, quiet.direction))
-    yield _case("stop and target, with gaps", gaps=True, has_levels=True)
+    yield _quiet(_case("stop and target, without gaps", gaps=False, has_levels=True))
+    yield _turnless(_quiet(_case("stop and target, with gaps", gaps=True, has_levels=True)))
+    yield _quiet(_case("a year of minutes", gaps=False, has_levels=True, bars=MINUTES, signals=_SIGNALS_OF_MINUTES))
 
 
-def _case(name: str, *, gaps: bool, has_levels: bool) -> Case:
+def _quiet(case: Case) -> Case:
+    """Leave out orders that are closed in the very bar that they open in: vectorbt looks at the levels a bar later."""
+    entry = case.open[1:]
+    hits = (case.low[1:] <= entry * (1 - STOP)) | (case.high[1:] >= entry * (1 + TARGET))
+    is_hit = np.vstack([hits, np.zeros(SYMBOLS, bool)])
+    return case._replace(direction=np.where(is_hit & (case.direction > 0), 0, case.direction))
+
+
+def _turnless(case: Case) -> Case:
+    """Leave out orders at an open whose gap closes a position: only our engine uses the money in the same open."""
+    while True:
+        trades = trades_of(our_rows(trade_ours(our_inputs(case))))
+        turns = {one[:2] for one in trades} & {(one[0], one[2]) for one in trades}
+        if not turns:
+            return case
+        symbols, bars = np.array([*turns]).T
+        case.direction[bars - 1, symbols] = 0
+
+
+def _case(name: str, *, gaps: bool, has_levels: bool, bars: int = BARS, signals: float = _SIGNALS) -> Case:
     random = np.random.default_rng(17)
-    close = 50 * np.exp(np.cumsum(random.normal(0, 0.005, (BARS, SYMBOLS)), axis=0))
+    close = 50 * np.exp(np.cumsum(random.normal(0, 0.005 * (BARS / bars) ** 0.5, (bars, SYMBOLS)), axis=0))
     before = np.vstack([np.full(SYMBOLS, 50.0), close[:-1]])
     opened = before * np.exp(random.normal(0, 0.005, close.shape) * gaps)
-    high = np.maximum(opened, close) * (1 + np.abs(random.normal(0, 0.003, close.shape)))
-    low = np.minimum(opened, close) * (1 - np.abs(random.normal(0, 0.003, close.shape)))
+    spread = np.abs(random.normal(0, 0.003 * (BARS / bars) ** 0.5, (2, *close.shape)))
+    high = np.maximum(opened, close) * (1 + spread[0])
+    low = np.minimum(opened, close) * (1 - spread[1])
     sides = [1] if has_levels else [1, -1]
-    direction = np.where(random.random(close.shape) < _SIGNALS, random.choice(sides, close.shape), 0)
-    direction[-1] = 0  # there is no next open
+    direction = np.where(random.random(close.shape) < signals, random.choice(sides, close.shape), 0)
+    direction[0] = 0  # backtesting.py begins with the second bar
+    # At the end of the data each engine has its own rule: all is sold at the last open, and its bar hits no level.
+    direction[-2:] = [[-1], [0]]
+    high[-1], low[-1], close[-1] = opened[-1], opened[-1], opened[-1]
     return Case(name, opened, high, low, close, direction, has_levels)
 
 
-def _hits_at_once(case: Case) -> np.ndarray:
-    """Tell for each bar whether its order would be closed in the very bar that it opens in."""
-    entry = case.open[1:]
-    hits = (case.low[1:] <= entry * (1 - STOP)) | (case.high[1:] >= entry * (1 + TARGET))
-    return np.vstack([hits, np.zeros(SYMBOLS, bool)])
+class OurInput(NamedTuple):
+    """An account: its market and signals, and the rules."""
+
+    market: Market
+    signals: Signals
+    rules: Rules
 
 
-def ours(case: Case) -> Trades:
-    """Trade with our engine, an account after the other."""
+def our_inputs(case: Case) -> list[OurInput]:
+    """Return each account's bars and signals as our engine has them."""
     rules = Rules(
         initial_capital=CAPITAL, commission_rate=COMMISSION, slippage_rate=0.0, max_position_size=1.0, short=False,
         stop_loss_pct=STOP if case.has_levels else None, take_profit_pct=TARGET if case.has_levels else None,
     )  # fmt: skip
-    found: Trades = set()
+    inputs, times = [], np.arange(len(case.close)) * _DAY_MINUTES
     for symbol in range(SYMBOLS):
         columns = (column[:, symbol].copy() for column in case[1:5])
-        market = Market(["S"], np.array([0, BARS]), np.arange(BARS) * _MINUTES, *columns)
         bars = np.flatnonzero(case.direction[:, symbol])
         signals = Signals(bars, case.direction[bars, symbol], np.ones(len(bars)), ["P"] * len(bars))
-        traded = trade(market, signals, rules).trades
-        curve_of(market, traded, rules)
-        found |= {_row(symbol, t.entry_bar, t.exit_bar, t.entry_price, t.exit_price, t.shares) for t in traded}
-    return found
+        inputs.append(OurInput(Market(["S"], np.array([0, len(times)]), times, *columns), signals, rules))
+    return inputs
 
 
-def by_backtesting(case: Case) -> Trades:
-    """Trade with backtesting.py. It wants a level with the order, so that it is told the next open."""
+def trade_ours(inputs: list[OurInput]) -> list[list[Trade]]:
+    """Trade with our engine, an account after the other."""
+    traded = []
+    for market, signals, rules in inputs:
+        traded.append(trade(market, signals, rules).trades)
+        curve_of(market.closes, traded[-1], rules)
+    return traded
+
+
+def our_rows(traded: list[list[Trade]]) -> Rows:
+    """Yield our trades."""
+    for symbol, trades in enumerate(traded):
+        yield from ((symbol, t.entry_bar, t.exit_bar, t.entry_price, t.exit_price, t.shares) for t in trades)
+
+
+def frames(case: Case) -> list[Any]:
+    """Return a test of backtesting.py for each symbol. It wants a level with the order, so it is told the next open."""
     import pandas as pd  # noqa: PLC0415  # of the extra `bench`
-    from backtesting import Backtest, Strategy  # noqa: PLC0415
+    from backtesting import Backtest, Strategy, backtesting  # noqa: PLC0415
+
+    backtesting._tqdm = lambda bars, **_: bars  # its progress bar takes time, and stands in the table
 
     class OnSignals(Strategy):  # type: ignore[misc]
         def init(self) -> None:
@@ -115,64 +157,108 @@ def by_backtesting(case: Case) -> Trades:
             elif not self.position and direction > 0:
                 opens = self.next_open[bar]
                 levels = {"sl": opens * (1 - STOP), "tp": opens * (1 + TARGET)} if case.has_levels else {}
-                self.buy(size=_LARGE, **levels)
+                # Its own size, a share of the money, would leave out the cents of the money.
+                self.buy(size=math.floor(self.equity / (opens * (1 + COMMISSION)) + 1e-9), **levels)
 
-    found: Trades = set()
+    tests = []
     for symbol in range(SYMBOLS):
         names = ("Open", "High", "Low", "Close", "Direction")
         bars = pd.DataFrame(dict(zip(names, (column[:, symbol] for column in case[1:6]), strict=True)))
-        bars.index = pd.date_range("2000-01-01", periods=BARS)
-        tested = Backtest(bars, OnSignals, cash=CAPITAL, commission=COMMISSION, finalize_trades=True).run()
-        columns = ("EntryBar", "ExitBar", "EntryPrice", "ExitPrice", "Size")
-        found |= {_row(symbol, *row) for row in tested["_trades"][list(columns)].itertuples(index=False)}
-    return found
+        bars.index = pd.date_range("2000-01-01", periods=len(bars), freq="D" if len(bars) == BARS else "min")
+        tests.append(Backtest(bars, OnSignals, cash=CAPITAL, commission=COMMISSION, finalize_trades=True))
+    return tests
 
 
-def by_vectorbt(case: Case) -> Trades:
-    """Trade with vectorbt, all symbols at once."""
+def run_tests(tests: list[Any]) -> list[Any]:
+    """Trade with backtesting.py, an account after the other."""
+    return [test.run() for test in tests]
+
+
+def rows_of_tests(tested: list[Any]) -> Rows:
+    """Yield the trades of backtesting.py."""
+    columns = ["EntryBar", "ExitBar", "EntryPrice", "ExitPrice", "Size"]
+    for symbol, one in enumerate(tested):
+        yield from ((symbol, *row) for row in one["_trades"][columns].itertuples(index=False))
+
+
+def portfolio_arguments(case: Case) -> dict[str, Any]:
+    """Return what vectorbt is called with: an order of a bar's signal is one of the next bar."""
+    shifted = np.vstack([np.zeros(SYMBOLS, case.direction.dtype), case.direction[:-1]])
+    levels = {"sl_stop": STOP, "tp_stop": TARGET, "stop_entry_price": "fillprice"} if case.has_levels else {}
+    return {
+        "close": case.close, "entries": shifted > 0, "exits": shifted < 0, "open": case.open, "high": case.high,
+        "low": case.low, "price": case.open, "init_cash": CAPITAL, "fees": COMMISSION, "size": np.inf,
+        "size_granularity": 1, "freq": "1D", **levels,
+    }  # fmt: skip
+
+
+def run_portfolio(arguments: dict[str, Any]) -> Any:
+    """Trade with vectorbt, all accounts at once."""
     import vectorbt as vbt  # noqa: PLC0415  # of the extra `bench`
 
-    shifted = np.vstack([np.zeros(SYMBOLS, case.direction.dtype), case.direction[:-1]])  # orders, one bar later
-    levels = {"sl_stop": STOP, "tp_stop": TARGET, "stop_entry_price": "fillprice"} if case.has_levels else {}
-    account = vbt.Portfolio.from_signals(
-        case.close, shifted > 0, shifted < 0, open=case.open, high=case.high, low=case.low, price=case.open,
-        init_cash=CAPITAL, fees=COMMISSION, size=np.inf, size_granularity=1, freq="1D", **levels,
-    )  # fmt: skip
+    account = vbt.Portfolio.from_signals(**arguments)
     account.value()
+    return account.trades.records
+
+
+def rows_of_records(records: Any) -> Rows:
+    """Yield the trades of vectorbt."""
     columns = ("col", "entry_idx", "exit_idx", "entry_price", "exit_price", "size")
-    return {_row(*row) for row in zip(*(account.trades.records[name] for name in columns), strict=True)}
+    yield from zip(*(records[name] for name in columns), strict=True)
 
 
-def _row(symbol: Any, entry: Any, leave: Any, bought: Any, sold: Any, shares: Any) -> tuple[Any, ...]:
-    return int(symbol), int(entry), int(leave), round(float(bought), 6), round(float(sold), 6), round(float(shares))
+class Engine(NamedTuple):
+    """An engine. Only `trade` is measured: from its own form of bars and signals to its own form of trades.
+
+    package: its distribution; None: ours.
+    """
+
+    package: str | None
+    prepare: Callable[[Case], Any]
+    trade: Callable[[Any], Any]
+    rows: Callable[[Any], Rows]
 
 
-OTHERS: dict[str, tuple[str, Callable[[Case], Trades]]] = {
-    "backtesting.py": ("backtesting", by_backtesting),
-    "vectorbt": ("vectorbt", by_vectorbt),
+ENGINES = {
+    "ours": Engine(None, our_inputs, trade_ours, our_rows),
+    "backtesting.py": Engine("backtesting", frames, run_tests, rows_of_tests),
+    "vectorbt": Engine("vectorbt", portfolio_arguments, run_portfolio, rows_of_records),
 }
 
 
 def compare() -> Iterator[Compared]:
-    """Run every case with every engine, the first run of each uncounted: numba compiles in it.
-
-    Raises ImportError for an engine that is not installed.
-    """
+    """Run every case with every engine. Raises ImportError for an engine that is not installed."""
     for case in cases():
-        mine, seconds = _timed(ours, case)
-        yield Compared(case.name, "ours", seconds, len(mine), 0, 1.0)
-        for name, (_, engine) in OTHERS.items():
-            theirs, other_s = _timed(engine, case)
-            yield Compared(case.name, name, other_s, len(theirs), len(mine ^ theirs), other_s / seconds)
+        mine, ours_s = _timed(ENGINES["ours"], case)
+        yield Compared(case.name, "ours", ours_s, len(mine), 0, 1.0)
+        for name, engine in ENGINES.items():
+            if engine.package:
+                theirs, seconds = _timed(engine, case)
+                yield Compared(case.name, name, seconds, len(theirs), len(mine ^ theirs), seconds / ours_s)
 
 
-def _timed(engine: Callable[[Case], Trades], case: Case) -> tuple[Trades, float]:
-    """Return the trades, and the processor time: other jobs of the machine do not count."""
+def _timed(engine: Engine, case: Case) -> tuple[Trades, float]:
+    """Return the trades, and the least processor time of some runs: other jobs of the machine do not count.
+
+    The first run is not counted if there are several: numba compiles in it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of packages that are not ours
-        engine(case)
-        began_s = time.process_time()
-        return engine(case), time.process_time() - began_s
+        given = engine.prepare(case)
+        times, began_s = [], time.process_time()
+        while len(times) < _RUNS and sum(times) < _LONG_S:
+            began_s = time.process_time()
+            traded = engine.trade(given)
+            times.append(time.process_time() - began_s)
+        return trades_of(engine.rows(traded)), min(times)
+
+
+def trades_of(rows: Rows) -> Trades:
+    """Return trades in the form in which they are compared."""
+    return {
+        (int(symbol), int(entry), int(leave), round(float(bought), 4), round(float(sold), 4), round(float(shares)))
+        for symbol, entry, leave, bought, sold, shares in rows
+    }
 
 
 def main() -> None:
@@ -182,8 +268,9 @@ def main() -> None:
         cells = f"{one.seconds:.3f}", f"{one.ratio:.1f}", f"{one.trades:,}", f"{one.differing:,}"
         table.add_row(one.case, one.engine, *cells)
     Console(width=110).print(table)
-    for name, (package, _) in OTHERS.items():
-        print(f"{name} {version(package)}")  # noqa: T201  # a command's output
+    for name, engine in ENGINES.items():
+        if engine.package:
+            print(f"{name} {version(engine.package)}")  # noqa: T201  # a command's output
 
 
 if __name__ == "__main__":

@@ -60,10 +60,10 @@ def daily_run(place: Place, processes: int) -> DailyRun:
         asked = "SELECT count(*) FROM pg_stat_activity WHERE starts_with(application_name, 'tickstock-jobs ')"
         wait_for(lambda: place.count(asked) == processes, within_s=120)
         watched = [psutil.Process(process.pid) for process in started]
-        before, postgres_before = _cpu_s(watched), _postgres_cpu_s(place)
+        before, postgres_before = _cpu_s(watched), postgres_cpu_s(place)
         run_id = _start(place, ("indicators", "patterns"), RunParameters())
         _wait_for_end(place, run_id)
-        cpu_s, postgres_cpu_s = _cpu_s(watched) - before, _postgres_cpu_s(place) - postgres_before
+        cpu_s, of_postgres_s = _cpu_s(watched) - before, postgres_cpu_s(place) - postgres_before
     (seconds, status, found) = place.database.execute(
         "SELECT extract(epoch FROM ended_at - started_at)::float8, status, indicators + patterns FROM run"
         " WHERE run_id = %s",
@@ -71,7 +71,7 @@ def daily_run(place: Place, processes: int) -> DailyRun:
     ).fetchone() or (0.0, "none", 0)
     if status != "completed":
         raise RuntimeError(f"the run is {status}")
-    return DailyRun(processes, seconds, cpu_s, postgres_cpu_s, found)
+    return DailyRun(processes, seconds, cpu_s, of_postgres_s, found)
 
 
 def _bars(names: list[str]) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _cpu_s(processes: list[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
-def _postgres_cpu_s(place: Place) -> float:
+def postgres_cpu_s(place: Place) -> float:
     """Return the processor time of the server and of all its backends, those that ended included."""
     (pid,) = place.database.execute("SELECT pg_backend_pid()").fetchone() or (0,)
     server = psutil.Process(pid).parent()

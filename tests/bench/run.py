@@ -19,6 +19,7 @@ import backtests
 import other_ways
 import psycopg
 from api_calls import api_calls
+from backtest_runs import MINUTES, backtest_runs, said
 from channel_source import channel_rate
 from daily_run import DAYS, daily_run, fill_days
 from drain import Drained, raw_drain, worker_drain
@@ -85,6 +86,7 @@ class Sizes:
 
 FULL = Sizes(10_000_000, 3_000_000, 300_000, 500_000)
 QUICK = Sizes(2_000_000, 1_000_000, 50_000, 100_000)
+QUICK_MINUTES = (10, 63)  # of backtests: symbols, days
 
 
 def main() -> None:
@@ -137,7 +139,7 @@ def _run_cases(report: Report, servers: Servers, sizes: Sizes, folder: Path, *, 
     _live_sources(report, servers)
     _real_trades(report, servers, folder, sizes.side)
     _pauses(report, servers)
-    _backtests(report)
+    _backtests(report, servers, QUICK_MINUTES if sizes == QUICK else MINUTES)
     if memory:
         _memory(report, servers)
 
@@ -176,8 +178,10 @@ def _live_sources(report: Report, servers: Servers) -> None:
     report.add("(i) live sources", "channel, by its own CPU", heard.cpu_rate, note=note, lost=heard.lost)
 
 
-def _backtests(report: Report) -> None:
-    """Compare our engine of backtests with others, where they are installed."""
+def _backtests(report: Report, servers: Servers, minutes: tuple[int, int]) -> None:
+    """Measure whole backtests, and compare the engine with others, where they are installed."""
+    for name, run in backtest_runs(servers, minutes):
+        report.add(f"(k) backtest, {name}", "tickstock backtest", run.seconds, "s", said(run), **asdict(run))
     try:
         for one in backtests.compare():
             note = f"{one.trades:,} trades, {one.differing:,} differ from ours"

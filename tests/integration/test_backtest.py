@@ -1,12 +1,14 @@
 """`tickstock backtest` on real servers: bars of days and minutes in, a report and files out."""
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import psycopg
 import pyarrow.parquet as pq
 import pytest
+from tickstockpl.db.postgres import connect
+from tickstockpl.db.tables.backtests import load_minutes
 
 DAYS = [
     date(2025, 1, 2) + timedelta(days=n) for n in range(120) if (date(2025, 1, 2) + timedelta(days=n)).weekday() < 5
@@ -65,3 +67,21 @@ def test_what_cannot_be_tested_is_named(tickstock, market):
     run = tickstock("backtest", "--symbols", "A", "--patterns", "Humbug", *span, servers=market)
     assert run.returncode == 2
     assert "there is no pattern Humbug" in run.stderr
+
+
+def test_minutes_are_loaded_in_their_order_whatever_order_they_were_written_in(migrated_servers):
+    opens = datetime(2025, 11, 28, 14, 30, tzinfo=UTC)
+    insert = (
+        "INSERT INTO ohlcv_1min (symbol, timestamp, open, high, low, close, volume) VALUES (%s, %s, %s, 9, 1, 2.5, 7)"
+    )
+    with connect(migrated_servers.database_url, name="test") as connection:
+        connection.execute("INSERT INTO symbols (symbol) VALUES ('A'), ('NONE'), ('Z')")
+        for symbol, minute in (("Z", 3), ("A", 2), ("Z", 0), ("A", 60), ("A", 1)):  # the 60th is behind the end
+            connection.execute(insert, [symbol, opens + timedelta(minutes=minute), 1.1 + minute])
+        span = (opens, opens + timedelta(minutes=60))
+        a, z = load_minutes(connection, ["A", "NONE", "Z"], *span)
+        assert load_minutes(connection, ["NONE"], *span) == []
+    first = int(opens.timestamp()) // 60
+    assert (a.number, a.minute.tolist(), a.open.tolist()) == (1, [first + 1, first + 2], [2.1, 3.1])
+    assert (z.number, z.minute.tolist(), z.open.tolist()) == (3, [first, first + 3], [1.1, 4.1])
+    assert [column.tolist() for column in z[3:]] == [[9, 9], [1, 1], [2.5, 2.5], [7, 7]]

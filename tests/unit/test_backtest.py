@@ -8,12 +8,13 @@ import pytest
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.workers.backtest.backtest import Loaded, find
 from tickstockpl.workers.backtest.equity import Curve, buy_and_hold, curve_of
-from tickstockpl.workers.backtest.find_signals import Minutes
+from tickstockpl.workers.backtest.find_signals import Found, Minutes
 from tickstockpl.workers.backtest.market import Market, Signals
 from tickstockpl.workers.backtest.metrics import account_figures, trade_figures
+from tickstockpl.workers.backtest.orders import joined, part_of
 from tickstockpl.workers.backtest.report import Request
 from tickstockpl.workers.backtest.rules import Rules
-from tickstockpl.workers.backtest.trading import trade
+from tickstockpl.workers.backtest.trading import trade, trade_orders
 from tickstockpl.workers.daily.bars import Bars, Split
 from tickstockpl.workers.windows import CLOSED_DTYPE
 
@@ -170,7 +171,7 @@ def test_an_order_waits_for_the_next_bar_of_its_own_symbol():
     (only,) = traded.trades
     assert (int(bars.time[only.entry_bar]), only.entry_price, only.exit_price) == (5 * DAY, 104, 105)
     # 100 shares; behind A's last bar the account keeps what they were worth there.
-    assert curve_of(bars, traded.trades, rules).equity.tolist() == [10_400] * 6 + [10_500] * 3
+    assert curve_of(bars.closes, traded.trades, rules).equity.tolist() == [10_400] * 6 + [10_500] * 3
 
 
 @pytest.mark.parametrize("timeframe", ["daily", "1min"])
@@ -230,8 +231,9 @@ def test_a_bar_has_one_signal_and_a_torn_one_none():
     assert (only.pattern, only.direction, only.exit_bar) == ("ShootingStar", -1, 4)
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_an_account_equals_that_of_an_engine_of_plain_python_to_the_cent(seed):
+# Of many bars with few signals: positions last for many blocks of bars.
+@pytest.mark.parametrize(("seed", "bars_of_all"), [*((seed, 120) for seed in range(30)), (30, 4_000), (31, 4_000)])
+def test_an_account_equals_that_of_an_engine_of_plain_python_to_the_cent(seed, bars_of_all):
     random = np.random.default_rng(seed)
     rules = Rules(
         initial_capital=float(random.choice([500, 20_000, 1e6])),
@@ -243,20 +245,24 @@ def test_an_account_equals_that_of_an_engine_of_plain_python_to_the_cent(seed):
         max_bars=[None, 1, 7][random.integers(3)],
         short=bool(random.integers(2)),
     )
-    bars, found = {}, []
+    bars, found, move = {}, [], 0.02 if bars_of_all == 120 else 0.001
     for symbol in "ABCD":
-        times = np.sort(random.choice(120, size=random.integers(2, 120), replace=False)) * DAY
-        close = 50 * np.exp(np.cumsum(random.normal(0, 0.02, len(times))))
-        opened = close * np.exp(random.normal(0, 0.02, len(times)))
-        spread = np.abs(random.normal(0, 0.01, (2, len(times))))
+        times = np.sort(random.choice(bars_of_all, size=random.integers(2, bars_of_all), replace=False)) * DAY
+        close = 50 * np.exp(np.cumsum(random.normal(0, move, len(times))))
+        opened = close * np.exp(random.normal(0, move, len(times)))
+        spread = np.abs(random.normal(0, move / 2, (2, len(times))))
         high, low = np.maximum(opened, close) * (1 + spread[0]), np.minimum(opened, close) * (1 - spread[1])
         bars[symbol] = [tuple(map(float, row)) for row in zip(times, opened, high, low, close, strict=True)]
-        for bar in random.choice(len(times), size=random.integers(0, len(times))):
+        for bar in random.choice(len(times), size=random.integers(0, min(120, len(times)))):
             direction, confidence = int(random.integers(-1, 2)), float(random.choice([0.5, 0.7, 0.9]))
             found.append((symbol, int(bar), direction, confidence, "P"))
     market = timed(bars)
     first = dict(zip(market.symbols, market.bounds.tolist(), strict=False))
     traded = trade(market, signals_of(*((first[s] + bar, *rest) for s, bar, *rest in found)), rules)
+    parts = [
+        part_of(Found(timed({s: bars[s]}), signals_of(*(one[1:] for one in found if one[0] == s))), rules) for s in bars
+    ]
+    assert trade_orders(*joined(parts)[:2], rules) == traded  # some symbols at a time, as a backtest reads them
     slow_trades, slow_curve = backtest(bars, found, rules)
     got = [
         (market.symbols[one.symbol], one.pattern, one.direction, market.time[one.entry_bar], market.time[one.exit_bar],
@@ -267,7 +273,7 @@ def test_an_account_equals_that_of_an_engine_of_plain_python_to_the_cent(seed):
     for mine, theirs in zip(got, slow_trades, strict=True):
         assert (*mine[:5], *mine[7:8], mine[9]) == (*theirs[:5], *theirs[7:8], theirs[9])
         assert (mine[5], mine[6], mine[8]) == pytest.approx((theirs[5], theirs[6], theirs[8]), abs=0.005)
-    curve = curve_of(market, traded.trades, rules)
+    curve = curve_of(market.closes, traded.trades, rules)
     assert curve.equity == pytest.approx([slow_curve[time] for time in curve.time.tolist()], abs=0.005)
 
 
@@ -291,7 +297,7 @@ def test_figures_equal_those_of_empyrical(timeframe):
 
 def test_the_benchmark_holds_an_equal_share_of_each_symbol():
     bars = timed({"A": [(DAY, 100, 100, 100, 110)], "B": [(2 * DAY, 50, 50, 50, 50), (3 * DAY, 50, 50, 50, 25)]})
-    curve = buy_and_hold(bars, Rules(initial_capital=1000, commission_rate=0, slippage_rate=0))
+    curve = buy_and_hold(bars.closes, Rules(initial_capital=1000, commission_rate=0, slippage_rate=0))
     assert curve.equity.tolist() == [1050, 1050, 800]  # 5 shares of A; 10 of B from the second day on
     assert curve.exposure.tolist() == [550, 1050, 800]
 
@@ -299,7 +305,7 @@ def test_the_benchmark_holds_an_equal_share_of_each_symbol():
 def test_what_has_no_value_is_none():
     bars = market_of(A=[FLAT] * 3)
     rules = Rules()
-    figures = account_figures(curve_of(bars, [], rules), rules.initial_capital, "daily")
+    figures = account_figures(curve_of(bars.closes, [], rules), rules.initial_capital, "daily")
     assert (figures.sharpe, figures.sortino, figures.total_return, figures.exposure) == (None, None, 0.0, 0.0)
     nothing = trade_figures([])
     assert (nothing.trades, nothing.win_rate, nothing.profit_factor, nothing.best) == (0, None, None, None)

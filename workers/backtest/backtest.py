@@ -1,6 +1,6 @@
 """A backtest from the tables to its report. It takes symbols in batches, and reports its progress after each."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -22,13 +22,15 @@ from ..detect.definitions import decoded, pattern_definition
 from ..detect.patterns.registry import PATTERNS
 from ..windows import CLOSED_DTYPE, WINDOW
 from .find_signals import Found, Minutes, find_on_bars_of_days, find_on_minutes
-from .market import Market, Signals
+from .market import Market
+from .orders import joined, part_of
 from .report import Report, Request, report_of
-from .trading import trade
+from .trading import trade_orders
 
 _FIRST_DAY = date(1970, 1, 1)
 _SYMBOLS_OF_A_BATCH = 10
-_SESSION_MINUTES = 390
+_MINUTES_OF_A_BATCH = 200_000  # bars: some 60 MB; a year of one symbol has half of them
+_SESSION_MINUTES, _TRADING_DAYS = 390, 5 / 7
 Progress = Callable[[float, str], None]  # called with the share of the symbols that are done, and the next symbol
 
 
@@ -59,16 +61,16 @@ def check(request: Request) -> None:
 def run(connection: Connection, request: Request, progress: Progress = ignore_progress) -> Report:
     """Find the signals, trade them, and report. Raises UsageError; NothingFound if no symbol has bars."""
     patterns = definitions_of(connection, request)
-    return report_on(
-        request, joined([find(loaded, request, patterns) for loaded in load(connection, request, progress)])
-    )
+    return report_on(request, (find(loaded, request, patterns) for loaded in load(connection, request, progress)))
 
 
-def report_on(request: Request, found: Found) -> Report:
-    """Trade the signals that were found. Raises NothingFound if no symbol has bars."""
-    if not len(found.market.time):
+def report_on(request: Request, found: Iterable[Found]) -> Report:
+    """Trade the signals that were found, some symbols at a time. Raises NothingFound if no symbol has bars."""
+    rules = request.rules
+    closes, orders, signals = joined([part_of(one, rules) for one in found])
+    if not len(closes.time):
         raise NothingFound(f"no {request.timeframe} bars of these symbols from {request.start} to {request.end}")
-    return report_of(request, found.market, len(found.signals), trade(found.market, found.signals, request.rules))
+    return report_of(request, closes, signals, trade_orders(closes, orders, rules))
 
 
 class PinnedPattern(msgspec.Struct, frozen=True, array_like=True):
@@ -108,10 +110,17 @@ def _pinned(name: str, threshold: str | None, _: object, parameters: str | None)
 
 def load(connection: Connection, request: Request, progress: Progress = ignore_progress) -> Iterator[Loaded]:
     """Load the bars, some symbols at a time."""
-    symbols = sorted(set(request.symbols))
-    for first in range(0, len(symbols), _SYMBOLS_OF_A_BATCH):
+    symbols, size = sorted(set(request.symbols)), _batch_size(request)
+    for first in range(0, len(symbols), size):
         progress(first / len(symbols), symbols[first])
-        yield load_symbols(connection, request, symbols[first : first + _SYMBOLS_OF_A_BATCH])
+        yield load_symbols(connection, request, symbols[first : first + size])
+
+
+def _batch_size(request: Request) -> int:
+    if request.timeframe in LONGER:
+        return _SYMBOLS_OF_A_BATCH
+    bars = (_day(request.end) - _day(request.start)).days * _TRADING_DAYS * _SESSION_MINUTES
+    return max(1, min(_SYMBOLS_OF_A_BATCH, int(_MINUTES_OF_A_BATCH / bars)))
 
 
 def load_symbols(connection: Connection, request: Request, symbols: list[str]) -> Loaded:
@@ -151,12 +160,16 @@ def _load_days(connection: Connection, timeframe: str, symbols: list[str], start
 
 
 def _load_minutes(connection: Connection, symbols: list[str], first: datetime, end: datetime) -> Minutes:
-    rows = backtests.load_minutes(connection, symbols, first, end)
-    bars = np.zeros(len(rows), CLOSED_DTYPE)
-    bars["symbol"], bars["minute"] = rows["number"] - 1, rows["minute"]
-    for name in ("open", "high", "low", "close"):
-        bars[name] = rows[name]
-    bars["volume_micro"] = np.rint(rows["volume"] * SHARE_MICRO)
+    loaded = backtests.load_minutes(connection, symbols, first, end)
+    bars = np.zeros(sum(len(one.minute) for one in loaded), CLOSED_DTYPE)
+    begin = 0
+    for one in loaded:
+        rows = bars[begin : begin + len(one.minute)]
+        begin += len(rows)
+        rows["symbol"], rows["minute"] = one.number - 1, one.minute
+        for name in ("open", "high", "low", "close"):
+            rows[name] = getattr(one, name)
+        rows["volume_micro"] = np.rint(one.volume * SHARE_MICRO)
     splits = {symbol: days for symbol, days in split_minutes(connection).items() if symbol in symbols}
     return Minutes(symbols, bars, splits, always_open_symbols(connection))
 
@@ -169,24 +182,6 @@ def _in_newest_unit(market: Market, splits: Sequence[Split]) -> Market:
         begins = int(_midnight(_FIRST_DAY + timedelta(days=split.day)).timestamp()) // 60
         factor[first:last][market.time[first:last] < begins] *= split.ratio
     return market._replace(**{name: getattr(market, name) / factor for name in ("open", "high", "low", "close")})
-
-
-def joined(parts: Sequence[Found]) -> Found:
-    """Join the batches to one market: symbols and bars of one batch follow those of the batch before."""
-    markets, shifts = [part.market for part in parts], np.cumsum([0, *(len(part.market.time) for part in parts)])
-    bounds = [market.bounds[1:] + shift for market, shift in zip(markets, shifts[:-1], strict=True)]
-    columns = (np.concatenate(columns) for columns in zip(*(market[2:] for market in markets), strict=True))
-    market = Market([s for m in markets for s in m.symbols], np.concatenate([[0], *bounds]), *columns)
-    signals = [part.signals for part in parts]
-    return Found(
-        market,
-        Signals(
-            np.concatenate([one.bar + shift for one, shift in zip(signals, shifts[:-1], strict=True)]),
-            np.concatenate([one.direction for one in signals]),
-            np.concatenate([one.confidence for one in signals]),
-            [name for one in signals for name in one.pattern],
-        ),
-    )
 
 
 def _midnight(day: date) -> datetime:

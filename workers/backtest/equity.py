@@ -1,13 +1,14 @@
 """The value of an account at each close: with the trades, and with the same symbols bought and held. Pure."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from ...contracts.ticks import Column
 from .exits import END_OF_DATA
-from .market import Market
+from .market import Closes
 from .rules import Rules
 from .trading import Trade
 
@@ -23,50 +24,76 @@ class Curve(NamedTuple):
     exposure: Column
 
 
-def curve_of(market: Market, trades: Sequence[Trade], rules: Rules) -> Curve:
+def curve_of(closes: Closes, trades: Sequence[Trade], rules: Rules) -> Curve:
     """Return the account at the close of every bar: cash, plus the positions at their symbols' last closes."""
-    times = np.unique(market.time)
+    times = _times_of(closes)
     cash = np.zeros(len(times))
     value, exposure = np.zeros(len(times)), np.zeros(len(times))
-    for symbol in sorted({one.symbol for one in trades}):
+    for symbol, some in _by_symbol(trades):
+        at, money, shares = _moves(closes, times, some, rules)
+        np.add.at(cash, at, money)
         held = np.zeros(len(times))
-        for one in (one for one in trades if one.symbol == symbol):
-            first, last = np.searchsorted(times, market.time[[one.entry_bar, one.exit_bar]])
-            last = len(times) - 1 if one.reason == END_OF_DATA else last
-            shares = one.direction * one.shares
-            entry_commission = one.shares * one.entry_price * rules.commission_rate
-            cash[first] -= shares * one.entry_price + entry_commission
-            cash[last] += shares * one.exit_price - (one.commission - entry_commission)
-            held[first] += shares
-            held[last] -= shares
-        worth = np.cumsum(held) * closes_at(market, symbol, times)
+        np.add.at(held, at, shares)
+        worth = np.cumsum(held) * closes_at(closes, symbol, times)
         value += worth
         exposure += np.abs(worth)
     return Curve(times, rules.initial_capital + np.cumsum(cash) + value, exposure)
 
 
-def closes_at(market: Market, symbol: int, times: Column) -> Column:
+def _times_of(closes: Closes) -> Column:
+    """Return the times of all bars, ascending."""
+    times = closes.time[:0]
+    for first, last in pairwise(closes.bounds.tolist()):
+        mine = closes.time[first:last]
+        if not np.array_equal(times, mine):
+            times = np.union1d(times, mine) if len(times) else mine
+    return times
+
+
+def _by_symbol(trades: Sequence[Trade]) -> list[tuple[int, list[Trade]]]:
+    groups: dict[int, list[Trade]] = {}
+    for one in trades:
+        groups.setdefault(one.symbol, []).append(one)
+    return sorted(groups.items())
+
+
+def _moves(closes: Closes, times: Column, trades: list[Trade], rules: Rules) -> tuple[Column, Column, Column]:
+    """Return place in time, cash and shares of each entry and exit, an exit after its entry: (2 n,)."""
+    bars = np.array([(one.entry_bar, one.exit_bar) for one in trades]).T
+    entry, left = np.searchsorted(times, closes.time[bars])
+    left[[one.reason == END_OF_DATA for one in trades]] = len(times) - 1
+    held, bought, sold, paid = np.array([(t.shares, t.entry_price, t.exit_price, t.commission) for t in trades]).T
+    shares = held * [one.direction for one in trades]
+    entry_commission = held * bought * rules.commission_rate
+    money = -(shares * bought + entry_commission), shares * sold - (paid - entry_commission)
+    at, cash, moved = (np.column_stack(two).ravel() for two in ((entry, left), money, (shares, -shares)))
+    return at, cash, moved
+
+
+def closes_at(closes: Closes, symbol: int, times: Column) -> Column:
     """Return a symbol's last close at each time; before its first bar, the open of that bar."""
-    first, last = market.bounds[symbol : symbol + 2]
-    at = np.searchsorted(market.time[first:last], times, side="right") - 1
-    closes: Column = np.where(at < 0, market.open[first], market.close[first + np.maximum(at, 0)])
-    return closes
+    first, last = closes.bounds[symbol : symbol + 2]
+    mine, close = closes.time[first:last], closes.close[first:last]
+    if np.array_equal(mine, times):
+        return close
+    at = np.searchsorted(mine, times, side="right") - 1
+    found: Column = np.where(at < 0, closes.first_open[symbol], close[np.maximum(at, 0)])
+    return found
 
 
-def buy_and_hold(market: Market, rules: Rules) -> Curve:
+def buy_and_hold(closes: Closes, rules: Rules) -> Curve:
     """Return an account that puts an equal share into each symbol at its first open, and sells nothing.
 
     It buys fractions of shares, and pays slippage and commission at the entry.
     """
-    times = np.unique(market.time)
-    there = [symbol for symbol in range(len(market.symbols)) if market.bounds[symbol] < market.bounds[symbol + 1]]
+    times = _times_of(closes)
+    there = np.flatnonzero(np.diff(closes.bounds)).tolist()
     part = rules.initial_capital / max(len(there), 1)
     equity, exposure = np.zeros(len(times)), np.zeros(len(times))
     for symbol in there:
-        first = market.bounds[symbol]
-        price = market.open[first] * (1 + rules.slippage_rate) * (1 + rules.commission_rate)
-        is_in = times >= market.time[first]
-        worth = part / price * closes_at(market, symbol, times)
+        price = closes.first_open[symbol] * (1 + rules.slippage_rate) * (1 + rules.commission_rate)
+        is_in = times >= closes.time[closes.bounds[symbol]]
+        worth = part / price * closes_at(closes, symbol, times)
         equity += np.where(is_in, worth, part)
         exposure += np.where(is_in, worth, 0.0)
     return Curve(times, equity, exposure)

@@ -13,14 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ...contracts.ticks import Column
-from .market import Market, Signals
+from .market import Market, Signals, owners_of
 from .rules import Rules
 
 STOP, TARGET, OPPOSITE, AGE, END = range(5)
 END_OF_DATA = "end_of_data"
 REASONS = ("stop", "target", "opposite_signal", "max_bars", END_OF_DATA)
-_FIRST_BLOCK, _LARGEST_BLOCK = 16, 1024  # bars of each position in one search
-_CELLS = 1 << 20  # positions x bars in one search: 8 MB a column
+_NEAR = 16  # bars, or blocks, in the first search: most exits are near
+_BLOCK, _WIDEST = 64, 1024  # bars of a block; blocks in one search
+_CELLS = 1 << 17  # positions x places in one search: 1 MB a column stays in the processor's cache
 _LEVEL_DECIMALS = 9  # of a price level; prices have 6
 
 
@@ -52,7 +53,7 @@ class _Orders(NamedTuple):
 
 def find_exits(market: Market, signals: Signals, rules: Rules) -> Exits:
     """Return the entry and exit of each signal as if it were traded alone. signals: ordered by bar, one a bar."""
-    owner = market.owner[signals.bar]
+    owner = owners_of(signals.bar, market.bounds)
     ends = market.bounds[1:][owner]
     has_next = signals.bar + 1 < ends
     entry = np.where(has_next, signals.bar + 1, -1)
@@ -84,14 +85,11 @@ def _level(price: Column, direction: Column, share: float | None) -> Column:
 def _opposite_opens(signals: Signals, owner: Column, none: int) -> Column:
     """Return for each signal the bar after the symbol's next signal of the other direction; `none` if there is none."""
     following = np.full(len(signals), none)
-    upcoming = {1: -1, -1: -1}  # direction -> the symbol's next signal; the loop goes from the last signal to the first
-    for i in range(len(signals) - 1, -1, -1):
-        if i + 1 < len(signals) and owner[i] != owner[i + 1]:
-            upcoming = {1: -1, -1: -1}
-        direction = int(signals.direction[i])
-        if (other := upcoming[-direction]) >= 0:
-            following[i] = signals.bar[other] + 1
-        upcoming[direction] = i
+    for direction in (1, -1):
+        mine, others = np.flatnonzero(signals.direction == direction), np.flatnonzero(signals.direction == -direction)
+        upcoming = np.append(others, -1)[np.searchsorted(others, mine)]
+        has_one = (upcoming >= 0) & (owner[upcoming] == owner[mine])
+        following[mine[has_one]] = signals.bar[upcoming[has_one]] + 1
     return following
 
 
@@ -100,43 +98,100 @@ def _look_through(market: Market, orders: _Orders, rows: Column) -> tuple[Column
     n = len(orders.entry)
     bar, fill = np.full(n, -1), np.full(n, np.nan)
     at_open, reason = np.zeros(n, bool), np.full(n, END)
-    start, block = orders.entry.copy(), _FIRST_BLOCK
-    while len(rows):
-        left = []
-        step = max(1, _CELLS // block)
-        for some in (rows[i : i + step] for i in range(0, len(rows), step)):
-            found = _look(market, orders, some, start[some], block)
-            bar[some], fill[some], at_open[some], reason[some] = found
-            left.append(some[found[0] < 0])
-        rows = np.concatenate(left)
-        start[rows] += block
-        block = min(block * 4, _LARGEST_BLOCK)
+    for side in (1, -1):
+        left = rows[orders.direction[rows] == side]
+        extremes, start = _extremes_of(market, side) if len(left) else None, orders.entry.copy()
+        while extremes and len(left):
+            at = _first_touch(extremes, _Touch(*(column[left] for column in _touches(orders, side))), start[left])
+            closes, *found = _look(market, orders, left, at)
+            some = left[closes]
+            bar[some] = at[closes]
+            fill[some], at_open[some], reason[some] = (column[closes] for column in found)
+            left = left[~closes]
+            start[left] = at[~closes] + 1
     return bar, fill, at_open, reason
 
 
-def _look(
-    market: Market, orders: _Orders, rows: Column, start: Column, block: int
-) -> tuple[Column, Column, Column, Column]:
-    """Search `block` bars of each position, from `start` on; bar is -1 if none of them closes it."""
-    at = start[:, None] + np.arange(block)
-    last, side = orders.last[rows, None], orders.direction[rows, None]
-    is_there, at = at <= last, np.minimum(at, last)
-    opened = market.open[at]
-    low, high = (
-        np.where(side > 0, market.low[at], -market.high[at]),
-        np.where(side > 0, market.high[at], -market.low[at]),
+class _Extremes(NamedTuple):
+    """The worst and best price of each bar, and of each block of bars, for one side; negated for short positions."""
+
+    worst: Column
+    best: Column
+    worst_of_block: Column
+    best_of_block: Column
+
+
+class _Touch(NamedTuple):
+    """What ends the search of each position: a price down to `stop` or up to `target`, or the bar `end`."""
+
+    stop: Column
+    target: Column
+    end: Column
+
+
+def _extremes_of(market: Market, side: int) -> _Extremes:
+    low, high = np.minimum(market.low, market.open), np.maximum(market.high, market.open)
+    worst, best = (low, high) if side > 0 else (-high, -low)
+    blocks = np.arange(0, len(worst), _BLOCK)
+    return _Extremes(worst, best, np.minimum.reduceat(worst, blocks), np.maximum.reduceat(best, blocks))
+
+
+def _touches(orders: _Orders, side: int) -> _Touch:
+    return _Touch(side * orders.stop, side * orders.target, np.minimum(orders.last, orders.opposite))
+
+
+def _first_touch(extremes: _Extremes, touch: _Touch, start: Column) -> Column:
+    """Return the first bar from `start` on that may close each position: first the next bars, then block by block."""
+    found = _first(extremes.worst, extremes.best, touch, start, _NEAR)
+    left, start = np.flatnonzero(found < 0), start + _NEAR
+    while len(left):
+        rest = _Touch(*(column[left] for column in touch))
+        block = _first_block(extremes, rest, start[left] // _BLOCK)
+        start[left] = np.maximum(start[left], block * _BLOCK)
+        found[left] = _first(extremes.worst, extremes.best, rest, start[left], _BLOCK)
+        left, before = left[found[left] < 0], left
+        start[before] += _BLOCK
+    return found
+
+
+def _first_block(extremes: _Extremes, touch: _Touch, start: Column) -> Column:
+    """Return the first block from `start` on with a bar that may close each position."""
+    touch, found, left, width = touch._replace(end=touch.end // _BLOCK), start.copy(), np.arange(len(start)), _NEAR
+    while len(left):
+        some = _Touch(*(column[left] for column in touch))
+        found[left] = _first(extremes.worst_of_block, extremes.best_of_block, some, start[left], width)
+        left = left[found[left] < 0]
+        start[left] += width
+        width = min(width * 4, _WIDEST)
+    return found
+
+
+def _first(worst: Column, best: Column, touch: _Touch, start: Column, width: int) -> Column:
+    """Return the first of `width` places from `start` on that ends each search, -1 if none does."""
+    found = np.full(len(start), -1)
+    step = max(1, _CELLS // width)
+    for begin in range(0, len(start), step):
+        some = slice(begin, begin + step)
+        stop, target, end = (column[some, None] for column in touch)
+        at = np.minimum(start[some, None] + np.arange(width), end)
+        ends = (worst[at] <= stop) | (best[at] >= target) | (at == end)
+        first = ends.argmax(axis=1)[:, None]
+        found[some] = np.where(np.take_along_axis(ends, first, 1), np.take_along_axis(at, first, 1), -1)[:, 0]
+    return found
+
+
+def _look(market: Market, orders: _Orders, rows: Column, bar: Column) -> tuple[Column, Column, Column, Column]:
+    """Tell which positions are closed in these bars; return also fill, at_open and reason of each."""
+    side, opened = orders.direction[rows], market.open[bar]
+    worst, best = (
+        np.where(side > 0, market.low[bar], -market.high[bar]),
+        np.where(side > 0, market.high[bar], -market.low[bar]),
     )
-    stop, target = side * orders.stop[rows, None], side * orders.target[rows, None]
-    is_later = at > orders.entry[rows, None]  # the entry is at the first bar's open: no gap can hit it
-    gap_stop, gap_target = is_later & (side * opened <= stop), is_later & (side * opened >= target)
-    opposite = at >= orders.opposite[rows, None]
-    hit_stop, hit_target = low <= stop, high >= target
-    is_last = at == last
-    closes = is_there & (gap_stop | gap_target | opposite | hit_stop | hit_target | is_last)
-    first = closes.argmax(axis=1)
-    pick = (np.arange(len(rows)), first)
-    which = [gap_stop[pick], gap_target[pick], opposite[pick], hit_stop[pick], hit_target[pick]]
-    price, bar = opened[pick], at[pick]
-    fill = np.select(which, [price, price, price, orders.stop[rows], orders.target[rows]], default=market.close[bar])
+    stop, target = orders.stop[rows], orders.target[rows]
+    is_later = bar > orders.entry[rows]  # the entry is at the first bar's open: no gap can hit it
+    gap_stop, gap_target = (is_later & (side * opened <= side * stop), is_later & (side * opened >= side * target))
+    opposite = bar >= orders.opposite[rows]
+    which = [gap_stop, gap_target, opposite, worst <= side * stop, best >= side * target]
+    fill = np.select(which, [opened, opened, opened, stop, target], default=market.close[bar])
     reason = np.select(which, [STOP, TARGET, OPPOSITE, STOP, TARGET], default=AGE)
-    return np.where(closes[pick], bar, -1), fill, which[0] | which[1] | which[2], reason
+    return np.any(which, axis=0) | (bar == orders.last[rows]), fill, gap_stop | gap_target | opposite, reason

@@ -7,12 +7,13 @@ import numpy as np
 
 from ..daily.bars import Bars
 from ..detect.definition import PatternDefinition
-from .backtest import Loaded, find, joined
+from .backtest import Loaded, find
 from .exits import END_OF_DATA
-from .find_signals import Found, Minutes
-from .market import Market
+from .find_signals import Minutes
+from .market import Closes
+from .orders import Part, joined, part_of
 from .report import Request
-from .trading import Trade, trade
+from .trading import Trade, trade_orders
 
 _DAY_MINUTES = 1440
 
@@ -47,7 +48,7 @@ def differences(
     cuts_of: chooses the cuts among the times of the bars.
     """
     whole = _found(loaded, request, patterns)
-    for cut in cuts_of(np.unique(whole.market.time).tolist()):
+    for cut in cuts_of(np.unique(whole.closes.time).tolist()):
         part = _found([one._replace(bars=_until(one.bars, cut)) for one in loaded], request, patterns)
         before, after = _ended(whole, request, cut), _ended(part, request, cut)
         for place in sorted(before.keys() | after.keys()):
@@ -56,23 +57,23 @@ def differences(
                 yield Difference(cut, place[0], there and there.trade, here and here.trade)
 
 
-def _found(loaded: Sequence[Loaded], request: Request, patterns: Sequence[PatternDefinition]) -> Found:
-    return joined([find(one, request, patterns) for one in loaded])
+def _found(loaded: Sequence[Loaded], request: Request, patterns: Sequence[PatternDefinition]) -> Part:
+    return joined([part_of(find(one, request, patterns), request.rules) for one in loaded])
 
 
-def _ended(found: Found, request: Request, cut: int) -> dict[tuple[str, int], _Ended]:
+def _ended(found: Part, request: Request, cut: int) -> dict[tuple[str, int], _Ended]:
     """Return the trades that ended before a cut, by symbol and time of entry."""
-    market = found.market
+    closes = found.closes
     return {
-        (market.symbols[one.symbol], int(market.time[one.entry_bar])): _Ended(_without_numbers(market, one), one)
-        for one in trade(market, found.signals, request.rules).trades
-        if one.reason != END_OF_DATA and market.time[one.exit_bar] < cut
+        (closes.symbols[one.symbol], int(closes.time[one.entry_bar])): _Ended(_without_numbers(closes, one), one)
+        for one in trade_orders(closes, found.orders, request.rules).trades
+        if one.reason != END_OF_DATA and closes.time[one.exit_bar] < cut
     }
 
 
-def _without_numbers(market: Market, one: Trade) -> tuple[object, ...]:
+def _without_numbers(closes: Closes, one: Trade) -> tuple[object, ...]:
     """Return a trade's values, with times instead of bar numbers: numbers change if bars are missing."""
-    times = (int(market.time[one.entry_bar]), int(market.time[one.exit_bar]))
+    times = (int(closes.time[one.entry_bar]), int(closes.time[one.exit_bar]))
     return (*times, *one._replace(symbol=0, entry_bar=0, exit_bar=0))
 
 

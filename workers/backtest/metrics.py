@@ -71,12 +71,15 @@ def account_figures(curve: Curve, initial_capital: float, timeframe: str) -> Acc
 
 def returns_of(curve: Curve, initial_capital: float) -> Column:
     """Return the return of each day (of each bar, if bars are longer than a day) from its last equity."""
-    day = curve.time // _DAY_MINUTES
-    last = np.flatnonzero(np.append(day[1:] != day[:-1], True))
-    equity = np.concatenate([[initial_capital], curve.equity[last]])
+    equity = np.concatenate([[initial_capital], curve.equity[last_of_days(curve.time)]])
     with np.errstate(divide="ignore", invalid="ignore"):
         returns: Column = equity[1:] / equity[:-1] - 1
     return returns
+
+
+def last_of_days(time: Column) -> Column:
+    """Return the places of each day's last time. time: minutes since 1970, ascending."""
+    return np.flatnonzero(np.diff(time // _DAY_MINUTES, append=-1))
 
 
 def _max_drawdown(returns: Column) -> float:

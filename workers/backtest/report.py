@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from .equity import Curve, buy_and_hold, curve_of
-from .market import Market
-from .metrics import AccountFigures, TradeFigures, account_figures, trade_figures
+from .market import Closes
+from .metrics import AccountFigures, TradeFigures, account_figures, last_of_days, trade_figures
 from .rules import Rules
 from .trading import Trade, Traded
 
@@ -79,10 +79,10 @@ class Report(Figures, frozen=True, kw_only=True):
         return Figures(**{name: getattr(self, name) for name in Figures.__struct_fields__})
 
 
-def report_of(request: Request, market: Market, signals: int, traded: Traded) -> Report:
+def report_of(request: Request, closes: Closes, signals: int, traded: Traded) -> Report:
     """Make the report of the trades. The curve has at most one point a day: that of the day's last bars."""
     rules = request.rules
-    curve, held = curve_of(market, traded.trades, rules), buy_and_hold(market, rules)
+    curve, held = curve_of(closes, traded.trades, rules), buy_and_hold(closes, rules)
     return Report(
         request=request,
         signals=signals,
@@ -91,8 +91,8 @@ def report_of(request: Request, market: Market, signals: int, traded: Traded) ->
         benchmark=account_figures(held, rules.initial_capital, request.timeframe),
         trades=trade_figures(traded.trades),
         by_pattern=_by(traded.trades, lambda one: one.pattern),
-        by_symbol=_by(traded.trades, lambda one: market.symbols[one.symbol]),
-        trade_list=[_row(market, one) for one in traded.trades],
+        by_symbol=_by(traded.trades, lambda one: closes.symbols[one.symbol]),
+        trade_list=[_row(closes, one) for one in traded.trades],
         equity=[*_points(curve, held)],
     )
 
@@ -104,14 +104,14 @@ def _by(trades: Sequence[Trade], key: Callable[[Trade], str]) -> dict[str, Trade
     return {name: trade_figures(groups[name]) for name in sorted(groups)}
 
 
-def _row(market: Market, one: Trade) -> TradeRow:
+def _row(closes: Closes, one: Trade) -> TradeRow:
     return TradeRow(
-        symbol=market.symbols[one.symbol],
+        symbol=closes.symbols[one.symbol],
         pattern=one.pattern,
         direction="long" if one.direction > 0 else "short",
         confidence=one.confidence,
-        entry_time=_iso(int(market.time[one.entry_bar])),
-        exit_time=_iso(int(market.time[one.exit_bar])),
+        entry_time=_iso(int(closes.time[one.entry_bar])),
+        exit_time=_iso(int(closes.time[one.exit_bar])),
         entry_price=one.entry_price,
         exit_price=one.exit_price,
         shares=one.shares,
@@ -123,11 +123,9 @@ def _row(market: Market, one: Trade) -> TradeRow:
 
 
 def _points(curve: Curve, held: Curve) -> Iterable[CurvePoint]:
-    days = curve.time // 1440
-    for i in range(len(days)):
-        if i + 1 == len(days) or days[i] != days[i + 1]:
-            time = _iso(int(curve.time[i]))
-            yield CurvePoint(time, float(curve.equity[i]), float(held.equity[i]), float(curve.exposure[i]))
+    for i in last_of_days(curve.time).tolist():
+        time = _iso(int(curve.time[i]))
+        yield CurvePoint(time, float(curve.equity[i]), float(held.equity[i]), float(curve.exposure[i]))
 
 
 def _iso(minute: int) -> str:

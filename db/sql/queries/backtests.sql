@@ -1,11 +1,14 @@
 -- load_minutes --
--- The 1-minute bars of some symbols that begin in a span of time, sorted by symbol and time; minutes since 1970.
-COPY (SELECT w.number::int, (extract(epoch FROM o."timestamp") / 60)::int, o.open::float8, o.high::float8, o.low::float8,
-             o.close::float8, o.volume::float8
-        FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, number)
-        JOIN ohlcv_1min o ON o.symbol = w.symbol AND o."timestamp" >= %(first)s AND o."timestamp" < %(end)s
-       ORDER BY w.number, o."timestamp") TO STDOUT (FORMAT binary);
-
+-- The 1-minute bars of some symbols that begin in a span of time: a row for each symbol, and in it an array for each column, in
+-- the binary format; minutes since 1970. In any order: PostgreSQL would sort a year of them in a file.
+SELECT w.number::int, o.*
+  FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, number)
+ CROSS JOIN LATERAL (SELECT array_send(array_agg((date_part('epoch', b."timestamp") / 60)::int)),
+                            array_send(array_agg(b.open::float8)), array_send(array_agg(b.high::float8)),
+                            array_send(array_agg(b.low::float8)), array_send(array_agg(b.close::float8)),
+                            array_send(array_agg(b.volume::float8))
+                       FROM ohlcv_1min b
+                      WHERE b.symbol = w.symbol AND b."timestamp" >= %(first)s AND b."timestamp" < %(end)s) AS o;
 
 -- unknown_symbols --
 -- Those of the given symbols that the table symbols does not have.
@@ -15,8 +18,8 @@ SELECT w.symbol FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, p
 -- add_backtest_part --
 INSERT INTO backtest_part (run_id, batch, found) VALUES (%(run_id)s, %(batch)s, %(found)s);
 
--- backtest_parts --
-SELECT found FROM backtest_part WHERE run_id = %(run_id)s ORDER BY batch;
+-- next_backtest_part --
+SELECT batch, found FROM backtest_part WHERE run_id = %(run_id)s AND batch > %(after)s ORDER BY batch LIMIT 1;
 
 -- drop_backtest_parts --
 DELETE FROM backtest_part WHERE run_id = %(run_id)s;

@@ -17,7 +17,7 @@ from ..rules import Rules
 
 BACKTEST, CANCEL = "backtest_job", "cancel_job"
 MOST_SYMBOLS, MOST_DAYS = 50, 1825  # the limits of the application's own form
-MOST_BARS = 5_000_000  # of the traded timeframe: about 500 MB in the process that trades
+MOST_BARS = 5_000_000  # of the traded timeframe: about 270 MB in the process that trades
 _SESSION_MINUTES, _TRADING_DAYS = 390, 5 / 7
 _PARAMETERS = Rules.__struct_fields__
 _MAY_BE_NONE = ("stop_loss_pct", "take_profit_pct", "max_bars")

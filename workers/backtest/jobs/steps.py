@@ -15,7 +15,7 @@ from ....db.tables.backtests import add_part, drop_parts, parts_of
 from ....db.tables.jobs import request_of_job
 from ....db.tables.runs import PinnedRun
 from ...daily.step_work import Write
-from ..backtest import PinnedPattern, find, joined, load_symbols, report_on
+from ..backtest import PinnedPattern, find, load_symbols, report_on
 from ..report import Request
 from .kept_report import keep_report
 from .part import pack, unpack
@@ -41,10 +41,9 @@ def prepare_signals(connection: Connection, run: PinnedRun, step: Step, go_on: C
 def prepare_trades(connection: Connection, _: PinnedRun, step: Step, go_on: Callable[[], None]) -> Write:
     """Trade the signals of all symbols."""
     run_id, request = step.key.run_id, read_request(connection, step)
-    found = joined([unpack(part) for part in parts_of(connection, run_id)])
-    go_on()
+    parts = (unpack(part) for part in parts_of(connection, run_id, go_on))
     try:
-        report = report_on(request, found)
+        report = report_on(request, parts)
     except NothingFound as e:
         nothing = StepResult(0, 0, {}, {"error": str(e)})
         return lambda _: nothing

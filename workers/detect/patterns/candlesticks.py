@@ -21,6 +21,7 @@ Confidence (no source gives one; these say how clear the shape is):
 
 import math
 from functools import partial
+from inspect import unwrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,10 +88,9 @@ def find_doji(windows: Windows, parameters: Parameters) -> Found:
         return _found(here, NEITHER, 1 - 0.5 * body / max(most, _LEAST_SHARE))
     ready = _ready(windows, candle, "CDLDOJI")
     limit = 0.1 * _mean(windows.high[:, -11:-1] - windows.low[:, -11:-1])
-    signal = _signals("CDLDOJI", windows, ready & (candle.body <= limit + _slack(windows)))
+    maybe = stand_out(windows, ready & (candle.body <= limit + _slack(windows)), parameters, EITHER)
     of_limit = np.divide(candle.body, limit, out=np.zeros(len(limit)), where=limit > 0)
-    here = stand_out(windows, signal != 0, parameters, EITHER)
-    return _found(here, NEITHER, 1 - 0.5 * np.minimum(of_limit, 1.0))
+    return _found(_signals("CDLDOJI", windows, maybe) != 0, NEITHER, 1 - 0.5 * np.minimum(of_limit, 1.0))
 
 
 def find_hammer(windows: Windows, parameters: Parameters) -> Found:
@@ -105,10 +105,11 @@ def find_hammer(windows: Windows, parameters: Parameters) -> Found:
     if rule == "ratios":
         here = (candle.range > 0) & (candle.lower >= least_of_body * candle.body)
         here &= (upper < most_upper) & (lower > least_lower) & (body < most_body)
+        here = stand_out(windows, here, parameters, FALL)
     else:
-        ready = _ready(windows, candle, "CDLHAMMER")
-        here = _signals("CDLHAMMER", windows, ready & _maybe_hammer(windows, candle)) != 0
-    return _found(stand_out(windows, here, parameters, FALL), BULLISH, lower * (1 - upper))
+        maybe = _ready(windows, candle, "CDLHAMMER") & _maybe_hammer(windows, candle)
+        here = _signals("CDLHAMMER", windows, stand_out(windows, maybe, parameters, FALL)) != 0
+    return _found(here, BULLISH, lower * (1 - upper))
 
 
 def _maybe_hammer(windows: Windows, candle: Candle) -> Mask:
@@ -128,21 +129,22 @@ def find_by_talib(windows: Windows, parameters: Parameters, *, function: str) ->
     """Find the pattern of a TA-Lib function. Raises ValueError for a wrong parameter."""
     options = {name: number(parameters, name, 0.0, _LARGEST_PENETRATION) for name in _OPTIONS if name in parameters}
     ready = _ready(windows, _last_candle(windows), function)
-    signal = _signals(function, windows, ready, **options)
-    here = stand_out(windows, signal != 0, parameters, _AFTER.get(function))
+    signal = _signals(function, windows, stand_out(windows, ready, parameters, _AFTER.get(function)), **options)
     strength = np.abs(signal)
     direction = NEITHER if function in _NEITHER else np.sign(signal)
-    return _found(here, direction, np.select([strength >= 200, strength >= 100], [1.0, 0.7], 0.6))
+    return _found(signal != 0, direction, np.select([strength >= 200, strength >= 100], [1.0, 0.7], 0.6))
 
 
 def _signals(function: str, windows: Windows, maybe: Mask, **options: float) -> NDArray[np.int64]:
     """Return TA-Lib's value for the last bar of the candidate windows, 0 for the others.
 
-    TA-Lib gets exactly the bars of a window: with fewer, its running totals round differently.
+    TA-Lib gets exactly the bars of a window: with fewer, its running totals round differently. It is called once a
+    window, which takes longer than all other tests: do them first.
     """
     signal = np.zeros(len(maybe), dtype=np.int64)
     rows = np.flatnonzero(maybe)
-    compute, whole = getattr(talib, function), windows.whole(rows)
+    # Where polars or pandas is installed, talib puts a wrapper around it that asks each column whether it is theirs.
+    compute, whole = unwrap(getattr(talib, function)), windows.whole(rows)
     prices = np.stack([whole.open, whole.high, whole.low, whole.close], axis=1)
     for row, bars, length in zip(rows.tolist(), prices, whole.length.tolist(), strict=True):
         signal[row] = compute(*bars[:, -length:], **options)[-1]

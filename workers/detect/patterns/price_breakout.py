@@ -43,13 +43,13 @@ def confirm_price_breakout(windows: Windows, parameters: Parameters, others: Oth
     range_ratio = number(parameters, "range_ratio", 0.0, 100.0)
     margin, ticks = number(parameters, "margin", 0.0, 5.0), least_ticks(parameters)
     found = nothing_found(len(windows.close))
-    rows = np.flatnonzero(windows.length >= BARS + 2)
-    top = windows.high[rows, -1 - BARS : -1].max(axis=1)
-    bottom = windows.low[rows, -1 - BARS : -1].min(axis=1)
-    close = windows.close[rows, -1]
+    top, bottom, close = windows.high[:, -2].copy(), windows.low[:, -2].copy(), windows.close[:, -1]
+    for bar in range(3, BARS + 2):  # column by column: most windows are excluded without a copy of their bars
+        np.maximum(top, windows.high[:, -bar], out=top)
+        np.minimum(bottom, windows.low[:, -bar], out=bottom)
     way = (close > top).astype(np.int8) - (close < bottom).astype(np.int8)
-    level = np.where(way > 0, top, bottom)
-    rows, way, level = rows[way != 0], way[way != 0], level[way != 0]
+    rows = np.flatnonzero((way != 0) & (windows.length >= BARS + 2))
+    way, level = way[rows], np.where(way > 0, top, bottom)[rows]
     bars = last_bars(windows, rows, BARS + 2)
     usual = usual_volume(others.of_rows(rows))
     atr, mean = mean_true_range(bars, BARS), np.maximum(bars.volume[:, 1:-1].mean(axis=1), usual.mean)
