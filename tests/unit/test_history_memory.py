@@ -7,6 +7,7 @@ from tickstockpl.workers.sessions import ALL_MINUTES, REGULAR_MINUTES, Track
 from tickstockpl.workers.windows import CLOSED_DTYPE, History
 
 MINUTE = 29_000_000
+HOURS = Track("regular", 60)
 
 
 def bars(symbol, count):
@@ -59,6 +60,37 @@ def test_of_two_partitions_the_older_use_is_let_go():
     memory.keep_within()
     assert len(first.histories[REGULAR_MINUTES].holds()) == 0
     assert 30 < len(second.histories[REGULAR_MINUTES].holds()) <= 40
+
+
+def test_the_end_of_an_hour_does_not_push_out_the_minutes():
+    detector, memory = detector_of(30), HistoryMemory(1_000_000)
+    memory.begin([detector])
+    detector.note_used(1, np.arange(30))
+    memory.begin([detector])
+    detector.histories[HOURS].append(np.concatenate([bars(symbol, 300) for symbol in range(30)]))
+    detector.note_used(60, np.arange(30))
+    memory.keep_within()
+    assert len(detector.histories[REGULAR_MINUTES].holds()) == 30
+    assert len(detector.histories[HOURS].holds()) < 10
+
+
+def test_a_symbol_that_is_traded_no_more_is_let_go_before_the_hours_of_others():
+    detector, memory = detector_of(30), HistoryMemory(1_000_000)
+    detector.histories[HOURS].append(np.concatenate([bars(symbol, 300) for symbol in range(20)]))
+    for _ in range(1_000):
+        memory.begin([detector])
+    detector.note_used(1, np.arange(20))
+    detector.note_used(60, np.arange(20))
+    memory.keep_within()
+    assert detector.histories[REGULAR_MINUTES].holds().tolist() == [*range(20)]
+    assert len(detector.histories[HOURS].holds()) > 10
+
+
+def test_what_is_loaded_ahead_leaves_room_for_what_comes():
+    detector, memory = detector_of(20), HistoryMemory(1_000_000)
+    memory.begin([detector])
+    assert memory.room() == 1_000_000 - detector.allocated
+    assert memory.room_ahead() == memory.room() - 100_000
 
 
 def test_a_partition_that_is_gone_does_not_count():

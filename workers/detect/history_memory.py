@@ -1,16 +1,19 @@
-"""Keeps a worker's histories within its memory: the least recently used are dropped, and loaded again when needed."""
+"""Keeps a worker's histories within its memory: those needed last are dropped, and loaded again when needed."""
 
 from collections.abc import Sequence
 from weakref import WeakSet
 
 import numpy as np
 
+from ..sessions import TRACKS
 from ..windows import WINDOW
 from .detector import Detector
 
 WHOLE_WINDOW_BYTES = (WINDOW + 50) * 72  # of one symbol in one timeframe
 _LOADED_SYMBOLS = 256  # of a partition in one step: bars are read between two steps
 _WINDOWS_OF_A_SYMBOL = 7  # five timeframes, and what is kept of bars outside the regular hours
+_TURNS_A_MINUTE = 8  # about: the commits of a live minute
+_MINUTES = np.array([track.timeframe for track in TRACKS])
 _KEPT_SHARE = 0.8  # of the bound, after a drop: so that not every commit drops a little
 
 
@@ -45,15 +48,27 @@ class HistoryMemory:
         """Return how many bytes may still be loaded before a history is dropped."""
         return max(0, self._bound - sum(detector.allocated for detector in self._detectors))
 
+    def room_ahead(self) -> int:
+        """Return how many bytes may still be loaded before they are needed.
+
+        Less than `room`: otherwise the next bars would push out what was loaded, and it would be loaded again.
+        """
+        return max(0, self.room() - self._bound // 10)
+
     def keep_within(self) -> None:
-        """Drop the least recently used histories until the rest is within the bound."""
+        """Drop histories until the rest is within the bound: first those that will probably be needed last.
+
+        A history that was not used for long will not be used soon; one that is in use, when its next bar closes. So the
+        histories of hours, all used when an hour ends, do not push out those of the next minute.
+        """
         if self.room():
             return
         detectors = list(self._detectors)
         held = [detector.held() for detector in detectors]
         number = np.repeat(np.arange(len(held)), [one.shape[1] for one in held])
         place, symbol, used, size = np.concatenate(held, axis=1)
-        order = np.argsort(-used, kind="stable")
+        age = self._turn - used
+        order = np.lexsort((age, np.maximum(age, _TURNS_A_MINUTE * _MINUTES[place])))
         over = order[size[order].cumsum() > self._bound * _KEPT_SHARE]
         for i, detector in enumerate(detectors):
             mine = over[number[over] == i]

@@ -59,14 +59,15 @@ class HistoryLoader:
         Only while there is room: otherwise it would push out other histories, which would be loaded again, and so on.
         The newest bars are loaded, which `recent_bar` always holds.
         """
+        most = min(self._memory.room_ahead() // WHOLE_WINDOW_BYTES, LOADED_SYMBOLS)
+        if len(state.marks) or not most:
+            return False
         symbols = np.unique(
             np.concatenate([NO_BARS["symbol"], *(book.bars["symbol"] for book in state.feeds.values())])
         )
-        if len(state.marks) or not len(symbols):
-            return False
         for track in TRACKS:
             missing = symbols[~detector.has(symbols, track)]
-            if len(missing) and (most := min(self._memory.room() // WHOLE_WINDOW_BYTES, LOADED_SYMBOLS)):
+            if len(missing):
                 self._memory.note(detector)
                 some = missing[:most].astype(np.int32)
                 self._load_track(track, [_Place(detector, some, np.full(len(some), _NO_MINUTE))], are_old=False)
