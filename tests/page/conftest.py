@@ -73,6 +73,10 @@ class Visitor:
         rows = self.page.get_by_role("region", name=caption).locator("tbody tr")
         return [row.split("\t") for row in rows.all_inner_texts()]
 
+    def complaints(self):
+        """Return what is wrong, without 503: a busy machine may be late with its answers, and the page asks again."""
+        return [said for said in self.wrong if "503" not in said]
+
     def picture(self, name):
         PICTURES.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=PICTURES / f"{name}.png")

@@ -50,7 +50,8 @@ export class BacktestForm {
       group("What", h("div", { class: "fields" },
         h("label", { class: "wide" }, h("span", {}, "Symbols, at most 50"), this.#symbols), h("div", {}, h("span", {}, "Find a symbol"), search),
         label("From", this.#days.from), label("To", this.#days.to), label("Timeframe", this.#timeframe))),
-      group("Patterns", this.#patterns, h("div", { class: "bar" }, h("button", { type: "button", onclick: all(true) }, "All"), h("button", { type: "button", onclick: all(false) }, "None"))),
+      group("Patterns", this.#patterns, h("div", { class: "bar" }, h("button", { type: "button", onclick: all(true) }, "All"), h("button", { type: "button", onclick: all(false) }, "None"),
+        h("span", { class: "note" }, "Off: not detected in the live market; tested with its defaults."))),
       group("Rules of trading", h("div", { class: "fields" }, [...this.#rules.values()].map(({ title, input, hint }) => label(title, input, hint))),
         h("label", { class: "inline" }, this.#short, "bearish patterns open short positions"),
         h("p", { class: "note" }, "Shares are fractions: 0.05 is 5 %. Commission is paid at entry and exit; slippage makes each market order worse.")),
@@ -61,9 +62,10 @@ export class BacktestForm {
   patterns(definitions) {
     const box = ({ name, description, enabled }) => {
       this.#boxes.set(name, h("input", { type: "checkbox", ".checked": this.#wanted.includes(name) }));
-      return h("label", { title: description }, this.#boxes.get(name), name, enabled ? "" : h("span", { class: "quiet" }, " (off)"));
+      return h("label", { title: description }, this.#boxes.get(name), name, enabled ? "" : h("span", { class: "quiet" }, "(off)"));
     };
-    fill(this.#patterns, definitions.length ? definitions.map(box) : h("span", { class: "quiet" }, "No pattern is defined yet: tickstock-jobs writes the definitions when it starts."));
+    const sorted = [...definitions.filter((one) => one.enabled), ...definitions.filter((one) => !one.enabled)];
+    fill(this.#patterns, sorted.length ? sorted.map(box) : h("span", { class: "quiet" }, "No pattern is defined yet: tickstock-jobs writes the definitions when it starts."));
   }
 
   /** Say why there are no patterns to choose from. */

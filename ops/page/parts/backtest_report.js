@@ -31,7 +31,8 @@ const FIGURES = [
 /** element: everything about one backtest. */
 export class BacktestReport {
   #hear;
-  #shown = { state: "", figures: null };
+  #listed = null; // the report and the trade of the rows below
+  #marked = null;
   #report = null;
   #title = h("h2", { tabindex: -1 });
   #status = h("strong", {});
@@ -64,10 +65,11 @@ export class BacktestReport {
       h("div", { class: "card" }, h("div", { class: "bar" }, this.#title, this.#status), this.#request, this.#words, this.#progress, h("div", { class: "bar" }, this.#cancel, again)), this.#result);
   }
 
-  /** Bring the report into view. */
+  /** Bring the report into view, or the chosen trade. */
   find() {
-    this.element.scrollIntoView({ block: "start" });
     this.#title.focus({ preventScroll: true });
+    if (this.#trade.element.hidden) this.element.scrollIntoView({ block: "start" });
+    else this.#trade.find();
   }
 
   hide() {
@@ -80,9 +82,10 @@ export class BacktestReport {
     this.element.hidden = false;
     this.#tell(report.backtest);
     this.#result.hidden = !report.metrics;
-    if (report.metrics && this.#shown.figures !== report) this.#list(report, after, trade);
-    this.#shown.figures = report;
-    this.#choose(trade, after);
+    if (!report.metrics) return this.#trade.draw(null);
+    if (this.#listed !== report) this.#list(report);
+    if (this.#listed !== report || this.#marked !== trade) this.#rows(after, trade);
+    this.#listed = report;
   }
 
   close() {
@@ -111,36 +114,28 @@ export class BacktestReport {
     return `The account made ${percent(own)} with ${count(trades)} trades; buy and hold made ${percent(held)}.`;
   }
 
-  #list(report, after, trade) {
+  #list(report) {
     const { account, benchmark, trades, signals, passed_over: passed } = report.metrics;
     this.#figures.rows(FIGURES.map(([title, key, write]) => ({ title, account: write(account[key]), benchmark: write(benchmark[key]) })));
-    this.#groups.forEach(({ key, table: { rows } }) => rows([["all", trades], ...Object.entries(report.metrics[key])], ([name]) => ({ "data-group": name })));
+    this.#groups.forEach(({ key, table: { rows } }) => rows([["all", trades], ...Object.entries(report.metrics[key])]));
     const reasons = Object.entries(passed).filter(([, number]) => number).map(([reason, number]) => `${count(number)}: ${PASSED_OVER[reason] ?? reason}`);
     say(this.#signals, `${count(signals)} signals. Not traded: ${reasons.join("; ") || "none"}.`);
     this.#equity.draw(report.equity);
-    this.#rows(after, trade);
-    this.#turn(after, trades.trades);
-  }
-
-  #numbered(after) {
-    return this.#report.trades.map((one, index) => ({ ...one, number: after + index + 1, timeframe: this.#report.backtest.timeframe }));
   }
 
   #rows(after, trade) {
-    this.#trades.rows(this.#numbered(after), (one) => ({ "data-trade": one.number, "aria-selected": one.number === trade ? "true" : null }));
+    const { backtest, trades, metrics } = this.#report;
+    const numbered = trades.map((one, index) => ({ ...one, number: after + index + 1, timeframe: backtest.timeframe }));
+    this.#trades.rows(numbered, (one) => ({ "data-trade": one.number, "aria-selected": one.number === trade ? "true" : null }));
+    this.#turn(after, metrics.trades.trades);
+    this.#trade.draw(numbered.find((one) => one.number === trade) ?? null, backtest.job_id);
+    this.#marked = trade;
   }
 
   #turn(after, every) {
     const to = (first, title) => h("button", { ".disabled": first < 0 || first >= every, onclick: () => this.#hear.page(first) }, title);
     const last = Math.min(after + TRADES, every);
     fill(this.#pages, h("span", { class: "quiet" }, every ? `${count(after + 1)} to ${count(last)} of ${count(every)}` : "none"), every > TRADES && [to(after - TRADES, "Earlier"), to(after + TRADES, "Later")]);
-  }
-
-  #choose(trade, after) {
-    const chosen = this.#report.metrics && this.#numbered(after).find((one) => one.number === trade);
-    this.#trade.draw(chosen ?? null, this.#report.backtest.job_id);
-    if (this.#report.metrics && this.#shown.trade !== trade) this.#rows(after, trade);
-    this.#shown.trade = trade;
   }
 
   #columns() {
@@ -166,13 +161,13 @@ export class BacktestReport {
 const timeOf = (text, timeframe) => (isLong(timeframe) ? text.slice(0, 10) : minute(Date.parse(text)));
 const signed = (value) => h("span", { class: value > 0 ? "up" : value < 0 ? "down" : "" }, money(value));
 
-function requestOf({ symbols, patterns, start_date: first, end_date: last, timeframe, parameters }) {
-  const rules = Object.entries(parameters ?? {}).map(([name, value]) => `${name.replaceAll("_", " ")} ${value === null ? "none" : RATES.test(name) ? exactPercent(value) : typeof value === "number" ? count(value) : value ? "yes" : "no"}`);
+function requestOf({ symbols, patterns, start_date: first, end_date: last, timeframe, parameters: rules }) {
   const zone = isLong(timeframe) ? "" : ` Times: ${zoneName()}.`;
-  return `${symbols.join(", ")}; ${patterns.join(", ")}; ${timeframe} bars from ${first} to ${last}. ${rules.join(", ")}.${zone}`;
+  const end = (share) => (share ? exactPercent(share) : "none");
+  return `${symbols.join(", ")}; ${patterns.join(", ")}; ${timeframe} bars from ${first} to ${last}. ` +
+    `Capital ${count(rules.initial_capital)}, a position at most ${exactPercent(rules.max_position_size)} of the equity; stop ${end(rules.stop_loss_pct)}, target ${end(rules.take_profit_pct)}, ` +
+    `most bars ${rules.max_bars ? count(rules.max_bars) : "no limit"}; commission ${exactPercent(rules.commission_rate)}, slippage ${exactPercent(rules.slippage_rate)}; ${rules.short ? "long and short" : "long only"}.${zone}`;
 }
-
-const RATES = /(_pct|_rate|_size)$/;
 
 const FIGURE_COLUMNS = [
   { title: "figure", cell: (one) => one.title },

@@ -67,9 +67,10 @@ export class EquityChart {
   }
 
   #repaint = () => {
-    const { text, quiet, accent, line } = colours();
-    this.#chart.applyOptions({ ...options(colours(), true), handleScroll: false, handleScale: false });
-    this.#chart.timeScale().applyOptions({ rightOffset: 0, minBarSpacing: 0.01, maxBarSpacing: 0 });
+    const { text, quiet, accent } = colours();
+    const look = options(colours(), true);
+    // The whole of it is always in view: a wheel or a finger moves the page.
+    this.#chart.applyOptions({ ...look, timeScale: { ...look.timeScale, rightOffset: 0, minBarSpacing: 0.01, maxBarSpacing: 0 }, handleScroll: false, handleScale: false });
     this.#series.equity.applyOptions({ color: accent });
     this.#series.benchmark.applyOptions({ color: text });
     this.#series.exposure.applyOptions({ color: quiet + "50" });

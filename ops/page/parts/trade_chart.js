@@ -12,6 +12,7 @@ import { minute, zoneName } from "./times.js";
 
 const BARS = 1_000; // the most that the API returns in one answer
 const READS = 10; // of a trade that is longer than one answer
+const AGAIN_MS = 3_000; // where a server did not answer
 const LATER_BARS = 60; // after the exit
 const LONG_SECONDS = { daily: 86_400, weekly: 7 * 86_400, monthly: 31 * 86_400 };
 const SPREAD = 0.02; // slippage is at most 1 %
@@ -26,6 +27,7 @@ export class TradeChart {
   #hasAll = false;
   #reads = false;
   #chart = null;
+  #timer = null;
   #abort = new AbortController();
   #words = h("p", { class: "note trade-words" });
   #read = h("p", { class: "note trade-read" });
@@ -50,42 +52,56 @@ export class TradeChart {
     if (trade) this.#open(trade);
   }
 
+  /** Bring the trade into view. */
+  find() {
+    this.element.scrollIntoView({ block: "center" });
+  }
+
   close() {
     this.#key = "";
+    clearTimeout(this.#timer);
     this.#abort.abort();
     this.#chart?.close();
     this.#chart = null;
   }
 
-  async #open(trade) {
+  #open(trade) {
     const mine = (this.#abort = new AbortController());
     Object.assign(trade, { entered: secondsOf(trade.entry_time), left: secondsOf(trade.exit_time) });
     this.#trade = trade;
-    this.#timeframe = trade.timeframe;
-    this.#bars = [];
-    this.#hasAll = this.#reads = false;
+    this.#reads = false;
+    this.#begin(trade.timeframe);
     say(this.#message, "");
     say(this.#read, "");
     fill(this.#words, ...wordsOf(trade));
-    this.element.scrollIntoView({ block: "nearest" });
+    this.find();
+    this.#load(mine.signal);
+  }
+
+  async #load(signal) {
     try {
+      this.#begin(this.#trade.timeframe);
       await this.#readBars();
-      if (!this.#covers() && SECONDS[this.#timeframe] && this.#timeframe !== MINUTE) await this.#readMinutes();
-      if (mine.signal.aborted) return;
-      await this.#show(mine.signal);
+      if (!this.#covers() && SECONDS[this.#timeframe]) {
+        this.#begin(MINUTE);
+        await this.#readBars();
+      }
+      if (!signal.aborted) await this.#show(signal);
     } catch (error) {
-      if (!mine.signal.aborted) say(this.#message, `${error.message}.`);
+      if (signal.aborted) return;
+      say(this.#message, `${error.message}.`);
+      if (error.status === 0 || error.status >= 500) this.#timer = setTimeout(() => this.#load(signal), AGAIN_MS);
     }
+  }
+
+  #begin(timeframe) {
+    this.#timeframe = timeframe;
+    this.#bars = [];
+    this.#hasAll = false;
   }
 
   #covers() {
     return this.#bars.some((bar) => bar.time === this.#trade.entered);
-  }
-
-  async #readMinutes() {
-    this.#timeframe = MINUTE;
-    this.#bars = [];
-    await this.#readBars();
   }
 
   async #readBars() {

@@ -34,6 +34,7 @@ class Backtests {
   #listed = "";
   #unanswered = null; // the start whose answer was lost: again it has the same id
   #poll;
+  #timer = null;
   #changes = new Changes();
   #message = h("p", { class: "message", role: "alert" });
   #done = h("p", { class: "note", role: "status" });
@@ -62,6 +63,7 @@ class Backtests {
   }
 
   close() {
+    clearTimeout(this.#timer);
     this.#poll.close();
     this.#report.close();
   }
@@ -70,7 +72,8 @@ class Backtests {
     try {
       this.#form.patterns((await get("/api/definitions")).patterns);
     } catch (error) {
-      this.#form.failed(`The patterns are unknown: ${error.message}. Load the page again.`);
+      this.#form.failed(`The patterns are unknown: ${error.message}.`);
+      this.#timer = setTimeout(() => this.#patterns(), LATER_MS);
     }
   }
 
