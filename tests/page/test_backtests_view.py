@@ -1,15 +1,18 @@
 """Backtests on the page: started by the form, watched, read, seen on the candles, and cancelled."""
 
+import json
 import re
 from contextlib import contextmanager
 from datetime import timedelta
 
+import msgspec
 import numpy as np
 import psycopg
 import pytest
 from backtest_rows import LAST, PATTERNS, add_wandering_days, ended
 from daily_rows import OPENS, add_minutes, jobs
 from tickstockpl.db import postgres
+from tickstockpl.workers.backtest.rules import Rules
 from tickstockpl.workers.detect.definitions import seed_definitions
 
 from ..integration.test_api import served
@@ -82,8 +85,8 @@ def test_a_backtest_of_days_from_the_form_to_a_trade_on_its_candles(database, mi
         job, request = request_of(database)
         assert f"job={job}" in page.url
         assert request == {
-            "symbols": ["A", "B"], "patterns": PATTERNS, "start": "2024-11-21", "end": "2025-11-21", "timeframe": "daily",
-            "rules": {
+            "symbols": ["A", "B"], "patterns": PATTERNS, "start": "2024-11-21", "end": "2025-11-21",
+            "timeframe": "daily", "rules": {
                 "initial_capital": 100_000, "commission_rate": 0.001, "slippage_rate": 0.0005, "max_position_size": 0.1,
                 "stop_loss_pct": 0.05, "take_profit_pct": 0.1, "max_bars": None, "short": True,
             },
@@ -144,7 +147,7 @@ def test_a_trade_within_a_day_is_seen_on_minutes_where_longer_bars_are_missing(d
         page.get_by_text("Equity as a table").click()
         one = api.get(f"/api/backtests/{request_of(database)[0]}").json()
         assert [row[1] for row in visitor.rows("Equity")] == [f"{p['equity']:,.2f}" for p in reversed(one["equity"])]
-        page.get_by_label("Time", exact=True).select_option("UTC")
+        page.locator("#zone").select_option("UTC")
 
         visitor.page.unroute("**/page/built/*")
         page.reload()
@@ -161,13 +164,13 @@ def test_a_trade_within_a_day_is_seen_on_minutes_where_longer_bars_are_missing(d
 
 
 def test_a_refusal_is_a_sentence_and_a_cancel_asks_once_more(database, migrated_servers, visit, axe):
+    request = {"symbols": ["A"], "patterns": ["Doji"], "start": "2025-11-03", "end": "2025-11-21", "timeframe": "daily"}
     database.execute(
-        "INSERT INTO run (run_id, kind, job_id, run_date, trigger, universe, phases, parameters, request, requested_by,"
-        " status, created_at, ended_at, error) VALUES (gen_random_uuid(), 'backtest', %s, '2025-11-21', 'manual', 'x',"
-        " '{}', '{}', %s, %s, 'failed', now(), now(), %s)",
-        [HOSTILE, '{"symbols": ["A"], "patterns": ["Doji"], "start": "2025-11-03", "end": "2025-11-21",'
-         ' "timeframe": "daily", "rules": {}}', HOSTILE, HOSTILE],
-    )  # fmt: skip
+        "INSERT INTO run (run_id, kind, job_id, run_date, trigger, universe, phases, request, requested_by, status,"
+        " ended_at, error) VALUES (gen_random_uuid(), 'backtest', %s, '2025-11-21', 'manual', '', '{}', %s, %s,"
+        " 'failed', now(), %s)",
+        [HOSTILE, json.dumps(request | {"rules": msgspec.to_builtins(Rules())}), HOSTILE, HOSTILE],
+    )
     with served(migrated_servers, api_key="right") as api:
         visitor = visit(api.url)
         page = visitor.open("#backtests")

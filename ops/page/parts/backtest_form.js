@@ -10,7 +10,7 @@ const DAY_MS = 86_400_000;
 // The defaults are those of the API; an empty field has the default, too.
 const RULES = [
   { name: "initial_capital", title: "Capital in dollars", value: 100_000 },
-  { name: "max_position_size", title: "Largest position, of the equity", value: 0.1, isShare: true },
+  { name: "max_position_size", title: "Largest position", value: 0.1, isShare: true },
   { name: "stop_loss_pct", title: "Stop, 0: none", value: 0.05, isShare: true },
   { name: "take_profit_pct", title: "Target, 0: none", value: 0.1, isShare: true },
   { name: "max_bars", title: "Most bars", value: "", placeholder: "no limit" },
@@ -34,7 +34,7 @@ export class BacktestForm {
   #button = h("button", {}, "Start the backtest");
   element;
 
-  /** start(body): start a backtest; a promise. It raises an Error with the reason as a sentence. */
+  /** start(body): start a backtest; a promise of whether it was started. It raises an Error with the reason as a sentence. */
   constructor(start) {
     this.#start = start;
     this.element = h("details", {}, h("summary", {}, "Start a backtest"), this.#form());
@@ -54,7 +54,7 @@ export class BacktestForm {
         h("span", { class: "note" }, "Off: not detected in the live market; tested with its defaults."))),
       group("Rules of trading", h("div", { class: "fields" }, [...this.#rules.values()].map(({ title, input, hint }) => label(title, input, hint))),
         h("label", { class: "inline" }, this.#short, "bearish patterns open short positions"),
-        h("p", { class: "note" }, "Shares are fractions: 0.05 is 5 %. Commission is paid at entry and exit; slippage makes each market order worse.")),
+        h("p", { class: "note" }, "Fractions, not per cent: 0.05 is 5 %. A position is a part of the equity; commission is paid at entry and exit; slippage makes each market order worse.")),
       this.#refusal, this.#button);
   }
 
@@ -111,7 +111,7 @@ export class BacktestForm {
     say(this.#refusal, "");
     this.#button.disabled = true; // a second click would start a second backtest
     try {
-      await this.#start(this.#body());
+      if (await this.#start(this.#body())) this.element.open = false;
     } catch (error) {
       say(this.#refusal, `Not started: ${error.message}.`);
     } finally {

@@ -149,9 +149,9 @@ class Backtests {
     try {
       const answer = await this.#changes.send("POST", "/api/backtests", { ...body, job_id: this.#unanswered.job_id });
       this.#unanswered = null;
-      if (!answer) return say(this.#done, "Nothing was started: no key was given.");
-      say(this.#done, `${answer.message}.`);
-      this.#open(answer.job_id);
+      say(this.#done, answer ? `${answer.message}.` : "Nothing was started: no key was given.");
+      if (answer) this.#open(answer.job_id);
+      return answer !== null;
     } catch (error) {
       if (error.status) this.#unanswered = null;
       throw error;
