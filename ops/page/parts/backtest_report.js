@@ -58,7 +58,8 @@ export class BacktestReport {
     const section = (title, ...inside) => h("section", {}, h("h2", {}, title), inside);
     this.#result = h("div", { class: "result" },
       section("Equity", this.#equity.element),
-      h("div", { class: "tables" }, section("Account and benchmark", this.#figures.element, this.#signals), this.#groups.map(({ title, table: { element } }) => section(title, element))),
+      h("div", { class: "figures" }, section("Account and benchmark", this.#figures.element, this.#signals),
+        h("div", { class: "groups" }, this.#groups.map(({ title, table: { element } }) => section(title, element)))),
       this.#trade.element,
       h("section", {}, h("div", { class: "bar" }, h("h2", {}, "Trades"), this.#pages), this.#trades.element));
     this.element = h("section", { class: "report", "aria-label": "The chosen backtest", hidden: true },
