@@ -27,7 +27,7 @@ def database(migrated_servers):
     with postgres.connect(migrated_servers.database_url, name="test") as connection:
         seed_definitions(connection)
     with psycopg.connect(migrated_servers.database_url, autocommit=True) as connection:
-        add_wandering_days(connection, "A", "B")
+        add_wandering_days(connection, *"ABCD")
         yield connection
 
 
@@ -73,7 +73,7 @@ def test_a_backtest_of_days_from_the_form_to_a_trade_on_its_candles(database, mi
         page = visitor.open("#backtests")
         page.get_by_text("no backtest in the last 90 days").wait_for()
         with held_up(migrated_servers):
-            form = fill_form(page, "B")
+            form = fill_form(page, "B, C D")
             form.get_by_role("combobox", name="Find a symbol").fill("A")
             form.get_by_role("combobox", name="Find a symbol").press("Enter")
             form.get_by_role("button", name="Start the backtest").click()
@@ -85,7 +85,7 @@ def test_a_backtest_of_days_from_the_form_to_a_trade_on_its_candles(database, mi
         job, request = request_of(database)
         assert f"job={job}" in page.url
         assert request == {
-            "symbols": ["A", "B"], "patterns": PATTERNS, "start": "2024-11-21", "end": "2025-11-21",
+            "symbols": [*"ABCD"], "patterns": PATTERNS, "start": "2024-11-21", "end": "2025-11-21",
             "timeframe": "daily", "rules": {
                 "initial_capital": 100_000, "commission_rate": 0.001, "slippage_rate": 0.0005, "max_position_size": 0.1,
                 "stop_loss_pct": 0.05, "take_profit_pct": 0.1, "max_bars": None, "short": True,
@@ -97,12 +97,17 @@ def test_a_backtest_of_days_from_the_form_to_a_trade_on_its_candles(database, mi
         account, total = one["metrics"]["account"], one["metrics"]["trades"]["trades"]
         assert visitor.rows(FIGURES)[0][1] == f"{account['total_return']:.1%}".replace("%", " %")
         assert visitor.rows(FIGURES)[6][1] == f"{account['final_equity']:,.2f}"
-        assert [row[0] for row in visitor.rows("By symbol")] == ["all", "A", "B"]
+        assert [row[0] for row in visitor.rows("By symbol")] == ["all", *"ABCD"]
         assert [row[0] for row in visitor.rows("By pattern")] == ["all", *PATTERNS]
         assert visitor.rows("By symbol")[0][1] == str(total)
         assert page.locator(".equity .canvas canvas").count() > 0
-        trades = visitor.rows(TRADES)
-        assert len(trades) == total > 10
+        assert len(visitor.rows(TRADES)) == 100 < total
+        page.get_by_role("button", name="Later").click()
+        page.locator("[data-trade='101']").wait_for()
+        page.reload()
+        page.locator(f"[data-trade='{total}']").wait_for()
+        assert len(visitor.rows(TRADES)) == total - 100
+        page.get_by_role("button", name="Earlier").click()
 
         chosen = one["trades"][6]
         page.locator("[data-trade='7'] button").click()

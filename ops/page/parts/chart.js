@@ -153,8 +153,13 @@ export class Chart {
     const scale = this.#chart.timeScale();
     const [first, last] = [scale.timeToIndex(from, true), scale.timeToIndex(to, true)];
     if (first === null || last === null) return;
-    const around = Math.max(15, (last - first) / 3);
+    const around = Math.max(30, (last - first) / 3);
     scale.setVisibleLogicalRange({ from: first - around, to: last + around });
+  }
+
+  /** Draw no line at the newest close: the bars are of a past time. */
+  past() {
+    this.#candles.applyOptions({ priceLineVisible: false, lastValueVisible: false });
   }
 
   /** Show every bar. */

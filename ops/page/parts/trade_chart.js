@@ -130,6 +130,7 @@ export class TradeChart {
     }
     if (signal.aborted) return;
     this.#chart = new Chart(this.#canvas, isLong(this.#timeframe), { pointed: (time) => this.#tell(time), chosen: () => {}, near: () => this.#older() });
+    this.#chart.past();
     this.#chart.onRepaint(() => this.#paint());
     this.#paint();
     const { entered, left } = this.#trade;
