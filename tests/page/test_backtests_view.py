@@ -58,12 +58,13 @@ def request_of(database):
 
 
 def point_at(page, text):
-    """Move the mouse over the candles until the line below them says this."""
+    """Move the mouse over the candles until the line below them says this; return its place."""
     box = page.locator(".trade .canvas").bounding_box()
     for x in range(0, int(box["width"]) - 60, 5):
-        page.mouse.move(box["x"] + x, box["y"] + box["height"] / 2)
+        at = box["x"] + x, box["y"] + box["height"] / 2
+        page.mouse.move(*at)
         if page.locator(".trade-read").inner_text().startswith(text):
-            return
+            return at
     raise AssertionError(f"no candle says {text}: {page.locator('.trade-read').inner_text()}")
 
 
@@ -129,7 +130,10 @@ def test_a_backtest_of_days_from_the_form_to_a_trade_on_its_candles(database, mi
         entered, left = chosen["entry_time"][:10], chosen["exit_time"][:10]
         assert f"in {entered} at {chosen['entry_price']:,.2f}, out {left}" in page.locator(".trade-words").inner_text()
         page.locator(".trade .canvas canvas").first.wait_for()
-        point_at(page, left)
+        x, y = point_at(page, left)
+        page.emulate_media(color_scheme="dark")  # it paints the chart anew, and scrolls it nowhere
+        page.mouse.move(x, y + 3)
+        assert page.locator(".trade-read").inner_text().startswith(left)
         assert visitor.complaints() == []
 
         link = page.url.removeprefix(f"{api.url}/")

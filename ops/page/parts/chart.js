@@ -49,7 +49,10 @@ export class Chart {
   }
 
   #repaint = () => {
-    this.#chart.applyOptions(this.#options());
+    const scale = this.#chart.timeScale();
+    const range = scale.getVisibleLogicalRange();
+    this.#chart.applyOptions(this.#options()); // their right offset scrolls to the newest bar
+    if (range) scale.setVisibleLogicalRange(range);
     const { up, down, quiet } = this.#colours;
     this.#candles.applyOptions({ upColor: up, downColor: down, wickUpColor: up, wickDownColor: down, borderUpColor: up, borderDownColor: down, priceLineColor: quiet });
     this.#painted();
