@@ -124,13 +124,13 @@ def _start_others(where: Place, *, opens_page: bool) -> list[subprocess.Popen[by
     if not is_built():
         print("  without charts: `make page` or `tickstock page-library` fetches the library for them", flush=True)
     if opens_page:
-        threading.Thread(target=_open_page, args=(port,), daemon=True).start()
+        threading.Thread(target=open_page, args=(port,), daemon=True).start()
     commands = (("bridge", "--name", "demo-bridge"), ("jobs", "--name", "demo-jobs"), ("api", "--port", str(port)))
     return [fleet.start(where, *command) for command in commands]
 
 
-def _open_page(port: int) -> None:
-    """Open the page in a browser as soon as it is served."""
+def open_page(port: int) -> None:
+    """Open the page in a browser as soon as it is served; print a sentence if this machine has no browser."""
     end_s = time.monotonic() + _BEGINS_WITHIN_S
     while time.monotonic() < end_s:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

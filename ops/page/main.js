@@ -11,6 +11,7 @@ const VIEWS = {
   patterns: { title: "Patterns", load: () => import("./views/patterns.js") },
   fleet: { title: "Fleet", load: () => import("./views/fleet.js") },
   runs: { title: "Runs", load: () => import("./views/runs.js") },
+  backtests: { title: "Backtests", load: () => import("./views/backtests.js") },
   data: { title: "Data", load: () => import("./views/data.js") },
 };
 const main = document.getElementById("view");

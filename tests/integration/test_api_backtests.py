@@ -1,5 +1,7 @@
 """/api/backtests over HTTP, with processes that do the jobs."""
 
+from urllib.parse import quote
+
 import psycopg
 import pytest
 from backtest_rows import LAST, PATTERNS, add_wandering_days, ended, kept
@@ -7,6 +9,7 @@ from daily_rows import jobs
 
 from .test_api import served
 
+MINE, PLACE = "my/own", f"/api/backtests/{quote('my/own', safe='')}"
 BODY = {"symbols": ["B", "A"], "patterns": PATTERNS, "start_date": "2024-11-21", "end_date": str(LAST)}
 
 
@@ -21,11 +24,11 @@ def test_a_backtest_is_started_once_watched_and_read_and_another_one_cancelled(d
     with served(migrated_servers, api_key="secret") as api:
         key = {"X-API-Key": "secret"}
         assert api.post("/api/backtests", BODY).status_code == 401
-        first = api.post("/api/backtests", BODY | {"job_id": "mine"}, headers=key)
+        first = api.post("/api/backtests", BODY | {"job_id": MINE}, headers=key)
         assert (first.status_code, first.json().get("status")) == (200, "queued"), first.text
-        assert api.post("/api/backtests", BODY | {"job_id": "mine"}, headers=key).json() == first.json()
-        taken = api.post("/api/backtests", BODY | {"job_id": "mine", "symbols": ["A"]}, headers=key)
-        refusal = "another job has the id mine: choose another job_id"
+        assert api.post("/api/backtests", BODY | {"job_id": MINE}, headers=key).json() == first.json()
+        taken = api.post("/api/backtests", BODY | {"job_id": MINE, "symbols": ["A"]}, headers=key)
+        refusal = "another job has the id my/own: choose another job_id"
         assert (taken.status_code, taken.json()["message"]) == (409, refusal)
         twice = [api.post("/api/backtests", BODY, headers={**key, "Idempotency-Key": "k"}).json() for _ in range(2)]
         assert twice[0] == twice[1] != first.json()
@@ -35,17 +38,17 @@ def test_a_backtest_is_started_once_watched_and_read_and_another_one_cancelled(d
         assert api.delete("/api/backtests/none", headers=key).status_code == 404
         assert api.get("/api/backtests/none").status_code == 404
         with jobs(migrated_servers):
-            wait_for(lambda: ended(database, "mine") and ended(database, job_id))
-        assert "has ended already: completed" in api.delete("/api/backtests/mine", headers=key).json()["message"]
+            wait_for(lambda: ended(database, MINE) and ended(database, job_id))
+        assert "has ended already: completed" in api.delete(PLACE, headers=key).json()["message"]
         listed = api.get("/api/backtests").json()["backtests"]
-        one = api.get("/api/backtests/mine").json()
-        part = api.get("/api/backtests/mine?trades=2&after=1").json()
+        one = api.get(PLACE).json()
+        part = api.get(f"{PLACE}?trades=2&after=1").json()
     assert [(each["job_id"], each["status"], each["progress"]) for each in listed] == [
-        (job_id, "cancelled", 0.0), ("mine", "completed", 100.0),
+        (job_id, "cancelled", 0.0), (MINE, "completed", 100.0),
     ]  # fmt: skip
     assert one["backtest"] == listed[1]
     assert (one["backtest"]["symbols"], one["backtest"]["parameters"]["take_profit_pct"]) == (["A", "B"], 0.1)
-    rows = kept(database, "mine")
+    rows = kept(database, MINE)
     assert len(one["trades"]) == len(rows["backtest_trade"]) == one["backtest"]["results"]["total_trades"] > 10
     assert part["trades"] == one["trades"][1:3]
     assert len(one["equity"]) == len(rows["backtest_equity"]) > 250

@@ -3,12 +3,14 @@
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 import threading
+import webbrowser
 
 import pytest
-from tickstockpl.ops.demo.demo import says_speed
+from tickstockpl.ops.demo.demo import open_page, says_speed
 
 COLOUR, MOVE = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
@@ -25,15 +27,22 @@ def read_all(descriptor, into):
 
 
 @pytest.fixture(scope="module")
-def shown(make_reachable_folder):
+def opened(tmp_path_factory):
+    """The file into which the demo's browser writes what it is asked for."""
+    return tmp_path_factory.mktemp("browser") / "opened"
+
+
+@pytest.fixture(scope="module")
+def shown(make_reachable_folder, opened):
     """The lines that a short demo drew in a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     said = []
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TICKSTOCK", "REDIS", "DATA"))}
-    command = [sys.executable, "-m", "tickstockpl.ops", "demo", "--seconds", "8", "--rate", "100"]
+    browser = f"sh -c 'echo $0 >> {opened}' %s"
+    command = [sys.executable, "-m", "tickstockpl.ops", "demo", "--open", "--seconds", "8", "--rate", "100"]
     with subprocess.Popen(
         [*command, "--data-dir", make_reachable_folder()],
-        env=clean | {"COLUMNS": "80", "LINES": "40", "TERM": "xterm"}, stdout=theirs, stderr=theirs,
+        env=clean | {"COLUMNS": "80", "LINES": "40", "TERM": "xterm", "BROWSER": browser}, stdout=theirs, stderr=theirs,
     ) as process:  # fmt: skip
         os.close(theirs)
         reader = threading.Thread(target=read_all, args=(ours, said))
@@ -65,9 +74,17 @@ def test_a_demo_ends_with_a_daily_run_whose_events_are_heard(shown):
     assert {f"tickstock:{phase}:completed" for phase in ("import", "cache", "indicators", "patterns")} <= heard.keys()
 
 
-def test_a_demo_says_where_its_page_is(shown):
+def test_a_demo_says_where_its_page_is_and_opens_it(shown, opened):
     (said,) = [line for line in shown if line.startswith("the page, while the demo runs")]
-    assert re.search(r"http://127\.0\.0\.1:\d+/$", said)
+    (url,) = re.findall(r"http://127\.0\.0\.1:\d+/$", said)
+    assert opened.read_text() == f"{url}\n"
+
+
+def test_without_a_browser_a_demo_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(webbrowser, "open", lambda _: False)  # as on a machine without one
+    with socket.create_server(("127.0.0.1", 0)) as api:
+        open_page(api.getsockname()[1])
+    assert capsys.readouterr().out == "this machine has no browser that could open the page\n"
 
 
 def test_a_demo_says_how_fast_its_market_ran(shown):

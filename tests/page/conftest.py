@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.page
 ROOT = Path(__file__).parent.parent.parent
 PICTURES = ROOT / "build" / "page"
+SCHEMES = ("dark", "light")  # the last one stays
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 
@@ -73,16 +74,27 @@ class Visitor:
         rows = self.page.get_by_role("region", name=caption).locator("tbody tr")
         return [row.split("\t") for row in rows.all_inner_texts()]
 
+    def complaints(self):
+        """Return what is wrong, without 503: a busy machine may be late with its answers, and the page asks again."""
+        return [said for said in self.wrong if "503" not in said]
+
     def picture(self, name):
+        """Take pictures in the light and in the dark scheme: NAME.png and NAME-dark.png."""
         PICTURES.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=PICTURES / f"{name}.png")
+        for scheme in SCHEMES:
+            self.page.emulate_media(color_scheme=scheme)
+            self.page.screenshot(path=PICTURES / f"{name}{'-dark' if scheme == 'dark' else ''}.png")
 
     def faults(self, axe):
-        """Return what axe-core calls serious or critical."""
+        """Return what axe-core calls serious or critical, in the light and in the dark scheme."""
         self.page.evaluate(axe)
+        return [fault for scheme in SCHEMES for fault in self._faults_in(scheme)]
+
+    def _faults_in(self, scheme):
+        self.page.emulate_media(color_scheme=scheme)
         found = self.page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
         return [
-            (one["id"], [node["html"][:120] for node in one["nodes"]])
+            (scheme, one["id"], [node["html"][:120] for node in one["nodes"]])
             for one in found
             if one["impact"] in ("serious", "critical")
         ]

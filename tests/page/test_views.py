@@ -182,15 +182,14 @@ def test_a_quiet_list_changes_only_when_asked(url, visit, outbox):
     wait_for_text(page, "tbody", "BETA")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("place", [MARKET, "#patterns"], ids=["market", "patterns"])
-def test_it_fits_and_hides_nothing_from_anybody(url, visit, axe, place, size, scheme):
-    visitor = visit(url, size=size, color_scheme=scheme)
+def test_it_fits_and_hides_nothing_from_anybody(url, visit, axe, place, size):
+    visitor = visit(url, size=size)
     page = visitor.open(place)
     page.locator("[data-key]").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-    visitor.picture(f"{place.strip('#').partition('?')[0]}-{size['width']}-{scheme}")
+    visitor.picture(f"{place.strip('#').partition('?')[0]}-{size['width']}")
     assert visitor.faults(axe) == []
     assert visitor.wrong == []
 

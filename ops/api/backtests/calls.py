@@ -33,7 +33,7 @@ from .answers import (
 )
 
 REQUESTED_BY = "api"
-_ONE = "/{job_id:str}"
+_ONE = "/{job_id:path}"  # an id may contain a slash; what is given begins with one
 _NOT_METRICS = ("request",)
 TradeLimit = Annotated[int, QueryParameter(ge=0, le=10_000, description="Return at most so many trades.")]
 After = Annotated[int, QueryParameter(ge=0, le=2**31 - 1, description="Skip the first so many trades.")]
@@ -77,7 +77,7 @@ class BacktestCalls(Controller):
     ) -> BacktestReport:
         """Show a backtest: its metrics, its trades in the order of their entries, and its equity."""
         with service.database.connection() as connection:
-            return _report(connection, backtest_named(connection, job_id), trades, after)
+            return _report(connection, backtest_named(connection, job_id.removeprefix("/")), trades, after)
 
     @delete(
         _ONE,
@@ -88,6 +88,7 @@ class BacktestCalls(Controller):
     )
     def cancel(self, service: Shared, job_id: FromPath[str]) -> BacktestCancelled:
         """Cancel a backtest that has not ended."""
+        job_id = job_id.removeprefix("/")
         with service.database.connection() as connection:
             cancel_backtest(connection, job_id)
         return BacktestCancelled(job_id=job_id, message=f"Backtest {job_id} is being cancelled")

@@ -1,16 +1,10 @@
 // Draws one symbol with TradingView's Lightweight Charts: candles, volume, lines of indicators, marks, levels, gaps.
 // It does not call the API. A time is the start of a bar in Unix seconds.
 
-import { clock, day, minute } from "./times.js";
+import { colours, library, options } from "./chart_look.js";
 
 const OSCILLATORS = /^(RSI|MACD|ATR|RelativeVolume|Stoch)/; // each of these has its own scale and pane
 const DASHED = 2;
-let library = null;
-
-/** Load the library; raises an Error if it was not built. */
-export async function load() {
-  library ??= await import("/page/built/lightweight-charts.js");
-}
 
 export class Chart {
   #chart;
@@ -55,31 +49,18 @@ export class Chart {
   }
 
   #repaint = () => {
-    this.#chart.applyOptions(this.#options());
+    const scale = this.#chart.timeScale();
+    const range = scale.getVisibleLogicalRange();
+    this.#chart.applyOptions(this.#options()); // their right offset scrolls to the newest bar
+    if (range) scale.setVisibleLogicalRange(range);
     const { up, down, quiet } = this.#colours;
     this.#candles.applyOptions({ upColor: up, downColor: down, wickUpColor: up, wickDownColor: down, borderUpColor: up, borderDownColor: down, priceLineColor: quiet });
     this.#painted();
   };
 
   #options() {
-    const style = getComputedStyle(document.documentElement);
-    const names = ["panel", "line", "text", "quiet", "accent", "up", "down", "warn", "flash"];
-    this.#colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
-    const { panel, line, text, quiet } = this.#colours;
-    const write = (at) => (this.#long ? dayOf(at) : minute(at * 1000));
-    return {
-      layout: { background: { color: panel }, textColor: text, fontFamily: "system-ui, sans-serif", fontSize: 12, attributionLogo: true, panes: { separatorColor: line } },
-      grid: { vertLines: { color: line }, horzLines: { color: line } },
-      crosshair: { mode: 0, vertLine: { color: quiet }, horzLine: { color: quiet } },
-      rightPriceScale: { borderColor: line },
-      timeScale: { borderColor: line, timeVisible: !this.#long, rightOffset: 4, minBarSpacing: 1, maxBarSpacing: 18, tickMarkFormatter: (at, kind) => this.#tick(at, kind) },
-      localization: { timeFormatter: write },
-    };
-  }
-
-  #tick(at, kind) {
-    if (this.#long) return kind === 0 ? dayOf(at).slice(0, 4) : kind === 1 ? dayOf(at).slice(0, 7) : dayOf(at).slice(5);
-    return kind < 3 ? day(at * 1000).slice(5) : clock(at * 1000);
+    this.#colours = colours();
+    return options(this.#colours, this.#long);
   }
 
   /** Draw all bars. */
@@ -113,7 +94,7 @@ export class Chart {
     this.#gapMarks.setMarkers(list.filter((gap) => gap.times.length).map(mark).sort((a, b) => a.time - b.time));
   }
 
-  /** Mark bars. list: [{ id, time, kind: bullish, bearish, neutral, gone or note, text }], the oldest first. */
+  /** Mark bars. list: [{ id, time, kind: bullish, bearish, neutral, gone, note or left, text }], the oldest first. */
   marks(list) {
     const { up, down, quiet, accent, warn } = this.#colours;
     const looks = {
@@ -122,15 +103,16 @@ export class Chart {
       neutral: { position: "aboveBar", shape: "circle", color: accent, size: 0.6 },
       gone: { position: "aboveBar", shape: "square", color: quiet, size: 0.6 },
       note: { position: "belowBar", shape: "square", color: warn, size: 0.4 },
+      left: { position: "aboveBar", shape: "square", color: accent, size: 0.8 },
     };
     this.#marks.setMarkers(list.map(({ id, time, kind, text }) => ({ id, time, text, ...looks[kind] })));
   }
 
-  /** Draw the levels of a pattern; an empty list removes them. */
-  levels(prices, title = "") {
+  /** Draw levels: [{ price, title }], for example those of a pattern; an empty list removes them. */
+  levels(list) {
     this.#levels.forEach((level) => this.#candles.removePriceLine(level));
-    const line = (price) => this.#candles.createPriceLine({ price, title, color: this.#colours.accent, lineStyle: DASHED, lineWidth: 1, axisLabelVisible: true });
-    this.#levels = prices.map(line);
+    const line = ({ price, title }) => this.#candles.createPriceLine({ price, title, color: this.#colours.accent, lineStyle: DASHED, lineWidth: 1, axisLabelVisible: true });
+    this.#levels = list.map(line);
   }
 
   /** Draw the outputs of indicators. lines: Map of output -> { indicator, points: [{ time, value }] }. */
@@ -169,6 +151,20 @@ export class Chart {
     scale.setVisibleLogicalRange({ from: index - half, to: index + half });
   }
 
+  /** Show the bars from one time to another one, with some before and after them. */
+  span(from, to) {
+    const scale = this.#chart.timeScale();
+    const [first, last] = [scale.timeToIndex(from, true), scale.timeToIndex(to, true)];
+    if (first === null || last === null) return;
+    const around = Math.max(30, (last - first) / 3);
+    scale.setVisibleLogicalRange({ from: first - around, to: last + around });
+  }
+
+  /** Draw no line at the newest close: the bars are of a past time. */
+  past() {
+    this.#candles.applyOptions({ priceLineVisible: false, lastValueVisible: false });
+  }
+
   /** Show every bar. */
   fit() {
     this.#chart.timeScale().fitContent();
@@ -189,5 +185,3 @@ export class Chart {
     this.#chart.remove();
   }
 }
-
-const dayOf = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);

@@ -10,10 +10,10 @@ export class Poll {
   #reads = false;
   #again = false;
 
-  /** read(signal): a promise of the answer. everyMs: from an answer to the next question. */
+  /** read(signal): a promise of the answer. everyMs: from an answer to the next question; a function is asked each time. */
   constructor(read, everyMs, hear) {
     this.#read = read;
-    this.#everyMs = everyMs;
+    this.#everyMs = typeof everyMs === "function" ? everyMs : () => everyMs;
     this.#hear = hear;
   }
 
@@ -33,7 +33,7 @@ export class Poll {
     if (this.#abort.signal.aborted) return;
     if (this.#again) this.now();
     else if (document.hidden) this.#hear.state("paused");
-    else this.#timer = setTimeout(() => this.now(), this.#everyMs);
+    else this.#timer = setTimeout(() => this.now(), this.#everyMs());
   }
 
   close() {

@@ -250,7 +250,8 @@ export function liveOf(found) {
   return { ended, symbol, timeframe, pattern, confidence, levels: levels ?? [], parameters, base_rate, volume, time: found.minute * 60, price: found.close, direction: DIRECTIONS[found.direction] ?? "neutral", gone: false };
 }
 
-const barOf = ({ time, ...bar }) => ({ ...bar, time: secondsOf(time) });
+/** Convert a bar of GET /api/bars: time in Unix seconds. */
+export const barOf = ({ time, ...bar }) => ({ ...bar, time: secondsOf(time) });
 
 function find(list, time) {
   return list[place(list, time)]?.time === time ? list[place(list, time)] : undefined;

@@ -5,15 +5,15 @@ import { fill, h } from "./dom.js";
 
 const PAUSE_MS = 120;
 
-/** Make the field. chosen(symbol) is called when the user takes a symbol. */
-export function symbolSearch(symbol, chosen) {
+/** Make the field. chosen(symbol) is called when the user takes a symbol; keeps: the symbol stays in the field. */
+export function symbolSearch(symbol, chosen, { label = "Symbol", keeps = true } = {}) {
   let timer = null;
   let found = [];
   let at = -1;
   const list = h("ul", { id: "found", role: "listbox", "aria-label": "Symbols" });
   const field = h("input", {
     type: "search", role: "combobox", "aria-expanded": "false", "aria-controls": "found", "aria-autocomplete": "list",
-    autocomplete: "off", spellcheck: "false", ".value": symbol, "aria-label": "Symbol", oninput: ask, onkeydown: press, onfocus: () => field.select(), onblur: () => setTimeout(shut, 150),
+    autocomplete: "off", spellcheck: "false", ".value": symbol, "aria-label": label, oninput: ask, onkeydown: press, onfocus: () => field.select(), onblur: () => setTimeout(shut, 150),
   });
 
   function ask() {
@@ -48,13 +48,15 @@ export function symbolSearch(symbol, chosen) {
       at = (at + (event.key === "ArrowDown" ? 1 : found.length - 1)) % found.length;
       draw();
     }
-    if (event.key === "Enter") take(found.find((one) => one.symbol === field.value.trim())?.symbol ?? found[at]?.symbol ?? field.value.trim());
+    if (event.key !== "Enter") return;
+    event.preventDefault(); // in a form it would send that
+    take(found.find((one) => one.symbol === field.value.trim())?.symbol ?? found[at]?.symbol ?? field.value.trim());
   }
 
   function take(one) {
     if (!one) return;
     shut();
-    field.value = one;
+    field.value = keeps ? one : "";
     chosen(one);
   }
 

@@ -13,8 +13,23 @@ export function table(caption, columns, empty = "nothing yet") {
   const element = h("div", { class: "table", tabindex: 0, role: "region", "aria-label": caption },
     h("table", {}, h("caption", { class: "unseen" }, caption), h("thead", {}, head), body));
   const cells = (row) => columns.map((column) => h("td", { class: column.number ? "number" : null }, column.cell(row) ?? ""));
-  const rows = (list, attributes = () => ({})) =>
+  const draw = (list, attributes) =>
     fill(body, list.length ? list.map((row) => h("tr", attributes(row), cells(row))) : h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty)));
+  const rows = (list, attributes = () => ({})) => keepFocus(body, () => draw(list, attributes));
   fill(body, h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, "reading")));
   return { element, rows };
+}
+
+const CONTROLS = "a, button";
+
+// Who uses the keyboard stays on the button or link of the same row: a row is known by its data attributes.
+function keepFocus(body, draw) {
+  const row = document.activeElement?.closest("tr");
+  const isMine = row && body.contains(row);
+  const at = isMine ? [...row.querySelectorAll(CONTROLS)].indexOf(document.activeElement) : -1;
+  const name = isMine ? JSON.stringify(row.dataset) : "";
+  draw();
+  if (at < 0) return;
+  const same = [...body.rows].find((one) => JSON.stringify(one.dataset) === name);
+  same?.querySelectorAll(CONTROLS)[at]?.focus({ preventScroll: true });
 }

@@ -11,9 +11,9 @@ let zone = "ny";
 export const setZone = (name) => (zone = name in ZONES ? name : "ny");
 export const zoneName = () => NAMES[zone];
 
-/** The parts of a time, as text. ms: Unix milliseconds. */
-export function partsOf(ms) {
-  return Object.fromEntries(WRITERS[zone].formatToParts(ms).map((part) => [part.type, part.value]));
+/** The parts of a time, as text. ms: Unix milliseconds. where: ny or utc; without it, the zone of the page. */
+export function partsOf(ms, where = zone) {
+  return Object.fromEntries(WRITERS[where].formatToParts(ms).map((part) => [part.type, part.value]));
 }
 
 /** 09:31 */
@@ -28,10 +28,13 @@ export function clockWithSeconds(ms) {
 }
 
 /** 2026-11-30 */
-export function day(ms) {
-  const part = partsOf(ms);
+export function day(ms, where = zone) {
+  const part = partsOf(ms, where);
   return `${part.year}-${part.month}-${part.day}`;
 }
+
+/** The day in New York, where the market is, whatever the zone of the page. */
+export const marketDay = (ms) => day(ms, "ny");
 
 /** 2026-11-30 09:31 */
 export const minute = (ms) => `${day(ms)} ${clock(ms)}`;

@@ -38,6 +38,7 @@ class Data {
   constructor(main, values, frame) {
     this.#state = STATES.includes(values.state) ? values.state : "";
     this.#reason = values.reason ?? "";
+    this.#offer([]); // until the reasons are known
     const states = h("select", { onchange: (event) => this.#choose({ state: event.target.value }) }, option("", "all"), STATES.map((name) => option(name, name, name === this.#state)));
     const section = (title, filter, note, { element }) => h("section", {}, h("div", { class: "bar" }, h("h2", {}, title), filter), note, element);
     fill(main, this.#message,

@@ -1,7 +1,8 @@
 // One symbol: its candles, volume, indicators, patterns, gaps; live.
 
 import { get } from "../parts/api.js";
-import { Chart, load } from "../parts/chart.js";
+import { Chart } from "../parts/chart.js";
+import { load, NO_LIBRARY } from "../parts/chart_look.js";
 import { fill, h, say } from "../parts/dom.js";
 import { barTime, direction, patternCard, price } from "../parts/pattern_card.js";
 import * as place from "../parts/place.js";
@@ -18,7 +19,6 @@ const MOST_NOTES = 5;
 const MOST_ROWS = 200;
 const TABLE_BARS = 50;
 const FEW_BARS = 120; // these are drawn over the whole width
-const NO_LIBRARY = "The charts library was not built into this installation, so there is no chart: `tickstock page-library` fetches it (or `make page`), then start tickstock-api again. Everything else on this page works.";
 
 /** Show the view. values: those in the address. Returns a function that ends the view. */
 export function show(main, values, frame) {
@@ -249,7 +249,7 @@ class Market {
   #show(key) {
     const pattern = key && this.#data.patterns.get(key);
     if (pattern) patternCard(this.#card, pattern, this.#rules);
-    this.#chart?.levels(pattern ? pattern.levels : [], pattern?.pattern);
+    this.#chart?.levels((pattern?.levels ?? []).map((level) => ({ price: level, title: pattern.pattern })));
   }
 
   // -- texts --
