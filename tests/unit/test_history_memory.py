@@ -90,7 +90,7 @@ def test_what_is_loaded_ahead_leaves_room_for_what_comes():
     detector, memory = detector_of(20), HistoryMemory(1_000_000)
     memory.begin([detector])
     assert memory.room() == 1_000_000 - detector.allocated
-    assert memory.room_ahead() == memory.room() - 100_000
+    assert memory.symbols_ahead() == (1_000_000 - detector.allocated - 100_000) // 21_600
 
 
 def test_a_partition_that_is_gone_does_not_count():

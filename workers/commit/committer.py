@@ -85,7 +85,7 @@ class Committer:
     def load_ahead(self, states: Sequence[PartitionState]) -> None:
         """Load the missing histories of symbols with open bars in one partition."""
         if self._finder:
-            any(self._finder.load_ahead(state) for state in states)
+            self._finder.load_ahead(states)
 
     def find_ahead(self, states: Sequence[PartitionState]) -> bool:
         """Detect on the bars of some partitions that close soon; return whether there was such a bar."""

@@ -114,9 +114,13 @@ class Detector:
 
     # -- histories -------------------------------------------------------------------------------------------------
 
+    def have(self, symbols: Codes) -> Mask:
+        """Tell for each track (in the order of TRACKS) which symbols have a history up to the newest committed bar."""
+        return np.asarray(self._reach_of(symbols) == COMPLETE)
+
     def has(self, symbols: Codes, track: Track) -> Mask:
-        """Tell which symbols have a history up to the newest committed bar."""
-        return np.asarray(self._reach_of(symbols)[_PLACE[track]] == COMPLETE)
+        """Tell which symbols have a history of this track up to the newest committed bar."""
+        return np.asarray(self.have(symbols)[_PLACE[track]])
 
     def are_later(self, bars: ClosedRows) -> Mask:
         """Tell which 1-minute bars come after all that the histories of their symbols hold."""

@@ -9,8 +9,10 @@ from ..sessions import TRACKS
 from ..windows import WINDOW
 from .detector import Detector
 
-WHOLE_WINDOW_BYTES = (WINDOW + 50) * 72  # of one symbol in one timeframe
-_LOADED_SYMBOLS = 256  # of a partition in one step: bars are read between two steps
+_WHOLE_WINDOW_BYTES = (WINDOW + 50) * 72  # of one symbol in one timeframe
+LOADED_SYMBOLS = (
+    256  # at once, and of a partition in one step: their rows take 100 MB; ticks are read between two steps
+)
 _WINDOWS_OF_A_SYMBOL = 7  # five timeframes, and what is kept of bars outside the regular hours
 _TURNS_A_MINUTE = 8  # about: the commits of a live minute
 _MINUTES = np.array([track.timeframe for track in TRACKS])
@@ -24,7 +26,7 @@ class HistoryMemory:
         self._bound = bound
         self._detectors: WeakSet[Detector] = WeakSet()  # those of lost partitions vanish by themselves
         self._turn = 0
-        self.symbols_of_a_step = _LOADED_SYMBOLS
+        self.symbols_of_a_step = LOADED_SYMBOLS
 
     def begin(self, detectors: Sequence[Detector]) -> None:
         """Begin the work of a commit on some partitions: the histories that it uses count as used last.
@@ -35,9 +37,9 @@ class HistoryMemory:
         for detector in detectors:
             self.note(detector)
         share = max(self._bound // 2, self.room()) // (
-            _WINDOWS_OF_A_SYMBOL * WHOLE_WINDOW_BYTES * max(1, len(detectors))
+            _WINDOWS_OF_A_SYMBOL * _WHOLE_WINDOW_BYTES * max(1, len(detectors))
         )
-        self.symbols_of_a_step = max(1, min(_LOADED_SYMBOLS, share))
+        self.symbols_of_a_step = max(1, min(LOADED_SYMBOLS, share))
 
     def note(self, detector: Detector) -> None:
         """Count the histories of this partition, too."""
@@ -48,12 +50,13 @@ class HistoryMemory:
         """Return how many bytes may still be loaded before a history is dropped."""
         return max(0, self._bound - sum(detector.allocated for detector in self._detectors))
 
-    def room_ahead(self) -> int:
-        """Return how many bytes may still be loaded before they are needed.
+    def symbols_ahead(self) -> int:
+        """Return of how many symbols a history may be loaded before it is needed.
 
-        Less than `room`: otherwise the next bars would push out what was loaded, and it would be loaded again.
+        A tenth of the memory stays free: otherwise the next bars would push out what was loaded, and it would be loaded
+        again, and so on.
         """
-        return max(0, self.room() - self._bound // 10)
+        return min(max(0, self.room() - self._bound // 10) // _WHOLE_WINDOW_BYTES, LOADED_SYMBOLS)
 
     def keep_within(self) -> None:
         """Drop histories until the rest is within the bound: first those that will probably be needed last.

@@ -12,14 +12,13 @@ from ....db.postgres import Connection
 from ....db.tables.detections import WantedBars, load_bars, session_sums_before
 from ....db.tables.forgotten_bars import bars_kept, put_back_around
 from ...detect.detector import COMPLETE, NOT_LOADED, Detector
-from ...detect.history_memory import WHOLE_WINDOW_BYTES, HistoryMemory
+from ...detect.history_memory import LOADED_SYMBOLS, HistoryMemory
 from ...marks import AFFECTED, NO_MARKS, PATTERNS, Marks, joined, marks_of
 from ...partition.bar_book import NO_BARS
 from ...partition.partition_state import PartitionState
 from ...sessions import ALL_MINUTES, EXTENDED, REGULAR_MINUTES, TRACKS, Sessions, Track, session_of
 from ...windows import CLOSED_DTYPE, SLACK, ClosedRows, run_around
 
-LOADED_SYMBOLS = 256  # at once: their rows take 100 MB; of load_ahead in one call: bars are read between two calls
 _NO_MINUTE = 2**31 - 1
 
 
@@ -53,27 +52,25 @@ class HistoryLoader:
         self._connection = connection
         self._memory = memory
 
-    def load_ahead(self, detector: Detector, state: PartitionState) -> bool:
-        """Load histories of symbols with open bars, before the bars close; return whether any were loaded.
+    def load_ahead(self, detector: Detector, state: PartitionState, most: int) -> bool:
+        """Load histories of at most so many symbols with open bars; return whether any were loaded.
 
-        Only while there is room: otherwise it would push out other histories, which would be loaded again, and so on.
         The newest bars are loaded, which `recent_bar` always holds.
         """
-        most = min(self._memory.room_ahead() // WHOLE_WINDOW_BYTES, LOADED_SYMBOLS)
-        if len(state.marks) or not most:
+        if len(state.marks):
             return False
         symbols = np.unique(
             np.concatenate([NO_BARS["symbol"], *(book.bars["symbol"] for book in state.feeds.values())])
         )
-        for track in TRACKS:
-            missing = symbols[~detector.has(symbols, track)]
-            if len(missing):
-                self._memory.note(detector)
-                some = missing[:most].astype(np.int32)
-                self._load_track(track, [_Place(detector, some, np.full(len(some), _NO_MINUTE))], are_old=False)
-                detector.drop_parts()
-                return True
-        return False
+        missing = ~detector.have(symbols)
+        if not missing.any():
+            return False
+        place = int(missing.any(axis=1).argmax())
+        some = symbols[missing[place]][:most].astype(np.int32)
+        self._memory.note(detector)
+        self._load_track(TRACKS[place], [_Place(detector, some, np.full(len(some), _NO_MINUTE))], are_old=False)
+        detector.drop_parts()
+        return True
 
     def load(self, wanted: Sequence[tuple[Detector, Marks]], now_s: float) -> list[Marks]:
         """Load the histories that the marked bars of each partition need.

@@ -249,11 +249,14 @@ class ResultFinder:
         """Tell whether some marked bars of a partition have their histories loaded."""
         return len(state.marks) > 0 and bool(self.histories.of(state).covers(state.marks).any())
 
-    def load_ahead(self, state: PartitionState) -> bool:
-        """Load histories of symbols with open bars, before the bars close; return whether any were loaded."""
-        detector = self.histories.of(state)
-        self._in_force.prepare(detector)
-        return self._loader.load_ahead(detector, state)
+    def load_ahead(self, states: Sequence[PartitionState]) -> None:
+        """Load histories of symbols with open bars in one partition, before the bars close, while there is room."""
+        most = self._memory.symbols_ahead()
+        for state in states if most else ():
+            detector = self.histories.of(state)
+            self._in_force.prepare(detector)
+            if self._loader.load_ahead(detector, state, most):
+                return
 
 
 def _whole(detector: Detector, marks: Marks, stage: int, most: int) -> Mask:
