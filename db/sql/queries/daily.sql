@@ -50,9 +50,9 @@ SELECT count(*)::int, (count(*) FILTER (WHERE b.provenance <> 'own' AND (b.open,
 
 -- vendor_days --
 -- For each day with bars: how many of the symbols have a vendor's bar, and how many of these bars are final.
-SELECT date, (count(*) FILTER (WHERE provenance <> 'own'))::int,
-       (count(*) FILTER (WHERE provenance <> 'own' AND is_final))::int FROM ohlcv_daily
- WHERE symbol = ANY (%(symbols)s) AND date BETWEEN %(first)s AND %(last)s GROUP BY date ORDER BY date;
+SELECT t.date, (count(*) FILTER (WHERE t.provenance <> 'own'))::int,
+       (count(*) FILTER (WHERE t.provenance <> 'own' AND t.is_final))::int FROM ohlcv_daily t
+ WHERE t.symbol = ANY (%(symbols)s) AND t.date BETWEEN %(first)s AND %(last)s GROUP BY t.date ORDER BY t.date;
 
 -- days_without_vendor --
 -- The symbols and days without a final bar of a vendor.
@@ -62,12 +62,12 @@ SELECT w.symbol, d.day FROM unnest(%(symbols)s::text[]) AS w (symbol) CROSS JOIN
  ORDER BY 1, 2;
 
 -- days_by_source --
-SELECT coalesce(provenance, 'own'), count(*)::int FROM ohlcv_daily
- WHERE symbol = ANY (%(symbols)s) AND date = ANY (%(days)s) AND date BETWEEN %(first)s AND %(last)s GROUP BY 1;
+SELECT coalesce(t.provenance, 'own'), count(*)::int FROM ohlcv_daily t
+ WHERE t.symbol = ANY (%(symbols)s) AND t.date = ANY (%(days)s) AND t.date BETWEEN %(first)s AND %(last)s GROUP BY 1;
 
 -- symbols_with_days --
-SELECT symbol, count(*) FROM ohlcv_daily
- WHERE symbol = ANY (%(symbols)s) AND date = ANY (%(days)s) AND date BETWEEN %(first)s AND %(last)s GROUP BY symbol;
+SELECT t.symbol, count(*) FROM ohlcv_daily t
+ WHERE t.symbol = ANY (%(symbols)s) AND t.date = ANY (%(days)s) AND t.date BETWEEN %(first)s AND %(last)s GROUP BY t.symbol;
 
 -- make_weeks --
 -- From daily bars. Each is in the unit of its last day: volume before a split in it is counted in new shares.

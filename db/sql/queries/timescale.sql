@@ -25,6 +25,19 @@ SELECT h.hypertable_name, floor(extract(epoch FROM c.range_start) / 60)::bigint,
                     to_regclass('ohlcv_30min'), to_regclass('ohlcv_hourly')])
  ORDER BY 1, 2;
 
+-- days_lack_chunks --
+-- Whether a hypertable of daily, weekly or monthly bars has no chunk for the bar of one of these days.
+SELECT EXISTS (
+    SELECT FROM timescaledb_information.hypertables h
+      JOIN (VALUES ('ohlcv_daily', 'day'), ('ohlcv_weekly', 'week'), ('ohlcv_monthly', 'month')) AS t (name, unit)
+           ON to_regclass(format('%%I.%%I', h.hypertable_schema, h.hypertable_name)) = to_regclass(t.name)
+     CROSS JOIN (SELECT DISTINCT unnest(%(days)s::date[])::timestamp AS day) AS d
+     WHERE NOT EXISTS (
+           SELECT FROM timescaledb_information.chunks c
+            WHERE c.hypertable_schema = h.hypertable_schema AND c.hypertable_name = h.hypertable_name
+              AND date_trunc(t.unit, d.day) AT TIME ZONE 'UTC' >= c.range_start
+              AND date_trunc(t.unit, d.day) AT TIME ZONE 'UTC' < c.range_end));
+
 -- lock_chunk_making --
 -- Chunks are made by one process at a time, before it holds any lock that others wait for: making one locks symbols
 -- (the chunk's foreign key), for which processes that have registered a symbol would wait in a circle.
