@@ -77,27 +77,33 @@ MINUTE = (FIRST_DAY + 30) * 1440 + 900
 BATCH = {
     "partitions": [0], "symbols": ["A"], "first_minute": MINUTE, "last_minute": MINUTE + 10, "first": 0, "last": 9,
     "price_decimals": 6, "volume_decimals": 6, "minutes": [MINUTE], "window": 250, "slack": 250, "behind": 250,
-    "replay": "r", "partition": 0, "from": None, "to": None,
+    "replay": "r", "partition": 0, "from": None, "to": None, "is_whole": [True], "half_days": [],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("mark_standing", {}),
-        ("unpriced_bars_stand", {}),
-        ("delete_unpriced_bars", {}),
-        ("delete_emptied_higher_bars", {}),
-        ("put_back_staged", {}),
-        ("put_back_around", {}),
-        ("put_back_5min_bars", {}),
-        ("put_back_15min_bars", {}),
-        ("put_back_30min_bars", {}),
-        ("put_back_hourly_bars", {}),
-        ("forgotten_minutes_not_held", {}),
-        ("audited_bars", {"first": MINUTE, "last": MINUTE + 10}),
-    ],
-)
+STATEMENTS = [
+    ("mark_standing", {}),
+    ("unpriced_bars_stand", {}),
+    ("delete_unpriced_bars", {}),
+    ("delete_emptied_higher_bars", {}),
+    ("put_back_staged", {}),
+    ("put_back_around", {}),
+    ("put_back_5min_bars", {}),
+    ("put_back_15min_bars", {}),
+    ("put_back_30min_bars", {}),
+    ("put_back_hourly_bars", {}),
+    ("forgotten_minutes_not_held", {}),
+    ("audited_bars", {"first": MINUTE, "last": MINUTE + 10}),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), STATEMENTS)
+def test_the_batch_has_a_value_for_each_parameter_of_a_statement(name, values):
+    """On every server: the test below runs on few."""
+    assert set(re.findall(r"%\((\w+)\)s", query(name).as_string())) <= (BATCH | values).keys()
+
+
+@pytest.mark.parametrize(("name", "values"), STATEMENTS)
 def test_a_statement_on_bars_is_planned_for_the_chunks_of_its_batch_alone(name, values, many_chunks):
     statement = query(name).as_string(many_chunks)
     with many_chunks.transaction(force_rollback=True):
