@@ -10,8 +10,10 @@ import pytest
 from daily_rows import FRIDAY, add_days, add_minutes, ended, jobs, start
 from tickstockpl.db import postgres
 from tickstockpl.db.queries import query
+from tickstockpl.db.schema.hypertable import read_days_in_chunks
 from tickstockpl.db.tables.bars import open_stage
 from tickstockpl.ohlcv_writer import LiveOHLCVWriter
+from tickstockpl.ops.doctor.postgres import judge_days_in_chunks
 
 from .test_bad_input import stream, work  # noqa: F401  # fixtures
 from .test_detection import APPLICATION_TABLES, replay, rows, trade, write
@@ -236,6 +238,15 @@ def test_a_statement_on_daily_bars_is_planned_for_the_chunks_of_its_days_alone(n
     newer = "SELECT c::text FROM show_chunks('ohlcv_daily', newer_than => %s - 7) AS c"
     assert planned
     assert planned <= {name.split(".")[-1] for (name,) in days_in_chunks.execute(newer, [first])}
+
+
+def test_the_doctor_warns_of_daily_bars_in_more_chunks_than_the_server_can_lock(days_in_chunks):
+    add_days(days_in_chunks, "A", [10.0] * 20, last=FRIDAY)  # four weeks, in chunks that begin on a Thursday
+    (table,) = (each for each in read_days_in_chunks(days_in_chunks) if each.name == "ohlcv_daily")
+    assert (table.chunks, table.locks) == (5, 15)  # each with the indexes of its key and of its time
+    assert list(judge_days_in_chunks([table._replace(room_for_locks=120)])) == []
+    (warning,) = judge_days_in_chunks([table._replace(room_for_locks=119)])
+    assert warning.says == "ohlcv_daily has 5 chunks: a step of a run locks each, 15 locks of 119"
 
 
 # -- compressed days ---------------------------------------------------------------------------------------------------

@@ -61,6 +61,16 @@ SELECT extract(epoch FROM d.time_interval) / 86400, h.num_chunks, h.compression_
        ON d.hypertable_schema = h.hypertable_schema AND d.hypertable_name = h.hypertable_name AND d.dimension_number = 1
  WHERE to_regclass(format('%%I.%%I', h.hypertable_schema, h.hypertable_name)) = to_regclass('ohlcv_1min');
 
+-- hypertables_of_days --
+-- Those of daily, weekly and monthly bars: the chunks of each, the locks of a statement on every chunk, and the server's room.
+SELECT t.name, h.num_chunks, h.num_chunks * (1 + (SELECT count(*) FROM pg_index i WHERE i.indrelid = to_regclass(t.name))),
+       current_setting('max_locks_per_transaction')::bigint
+       * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint)
+  FROM timescaledb_information.hypertables h
+  JOIN unnest(ARRAY['ohlcv_daily', 'ohlcv_weekly', 'ohlcv_monthly']) AS t (name)
+       ON to_regclass(format('%%I.%%I', h.hypertable_schema, h.hypertable_name)) = to_regclass(t.name)
+ ORDER BY t.name;
+
 -- make_hypertable --
 -- Existing bars move into chunks; nobody can read or write them meanwhile.
 SELECT create_hypertable('ohlcv_1min', 'timestamp', chunk_time_interval => make_interval(days => %(days)s),
