@@ -315,6 +315,7 @@ RIGHTS: dict[Role, RedisRights] = {
         calls=(
             *_EVERYBODY,
             *_LOOK,
+            *_READ_IDS,
             *_TYPES,
             ("GET", HEARTBEAT),
             ("GET", BRIDGE_EPOCH),

@@ -5,13 +5,11 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import csv
 
 from ..contracts.daily.day_bars import VALUES, DayBars, day_number, joined, wanted_of
 from ..contracts.errors import RestBroken, UsageError
+from .arrow import need_arrow
 
-_TYPES = {"ticker": pa.string(), **dict.fromkeys(VALUES, pa.float64())}
 _ENDINGS = (".csv.gz", ".csv")
 
 
@@ -19,7 +17,8 @@ class FlatDays:
     """A folder of flat files. `read` is a DaySource; it raises RestBroken if a file cannot be read."""
 
     def __init__(self, folder: Path) -> None:
-        """Check the folder. Raises UsageError if it does not exist."""
+        """Check the folder. Raises UsageError if it does not exist, or if pyarrow is not installed."""
+        need_arrow()
         if not folder.is_dir():
             raise UsageError(f"{folder} is not a folder")
         self._folder = folder
@@ -46,10 +45,12 @@ class FlatDays:
 
 
 def _read_file(file: Path, day: date, symbols: Sequence[str]) -> DayBars:
+    import pyarrow as pa  # noqa: PLC0415  # arrow.py
+    from pyarrow import csv  # noqa: PLC0415
+
+    types = {"ticker": pa.string(), **dict.fromkeys(VALUES, pa.float64())}
     try:
-        table = csv.read_csv(
-            file, convert_options=csv.ConvertOptions(include_columns=list(_TYPES), column_types=_TYPES)
-        )
+        table = csv.read_csv(file, convert_options=csv.ConvertOptions(include_columns=list(types), column_types=types))
     except (pa.ArrowException, OSError, KeyError, EOFError) as e:
         raise RestBroken(f"{file.name} is not a file of day aggregates: {str(e).splitlines()[0]}") from e
     opened, high, low, close, volume = (np.asarray(table[name].to_numpy(), np.float64) for name in VALUES)

@@ -60,6 +60,8 @@ _NEEDED: dict[str, dict[str, str]] = {
         "environment": "varchar(50)",
     },
 }  # fmt: skip
+# A run makes the weekly and monthly bars; a view or a continuous aggregate in their place cannot take them.
+_WRITTEN = (*_NEEDED, "ohlcv_daily", "ohlcv_weekly", "ohlcv_monthly")
 # If these tables exist, detections are copied there (0016_detection_copies.sql).
 _COPIES = {
     "pattern_detections": {
@@ -110,7 +112,13 @@ def lacking_columns(connection: Connection) -> list[Lack]:
 
 
 def expect_columns(connection: Connection) -> None:
-    """Raise SetupError if a table lacks a required column."""
+    """Raise SetupError if a table lacks a required column, or is none."""
+    views = [name for (name,) in connection.execute(query("views_in_place_of"), {"tables": list(_WRITTEN)})]
+    if views:
+        raise SetupError(
+            "TickStockPL writes rows into these tables, but in this database they are views or continuous aggregates: "
+            f"{', '.join(views)}. Rename them"
+        )
     needed = [lack for lack in lacking_columns(connection) if lack.column.without is None]
     if needed:
         says = "; ".join(map(str, needed))

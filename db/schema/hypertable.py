@@ -1,4 +1,7 @@
-"""ohlcv_1min as a hypertable of TimescaleDB: its chunks and the policies for old ones. Higher timeframes are plain."""
+"""ohlcv_1min as a hypertable of TimescaleDB: its chunks and the policies for old ones.
+
+Higher timeframes are plain, unless the application made them hypertables.
+"""
 
 from typing import NamedTuple
 
@@ -28,6 +31,15 @@ class Hypertable(NamedTuple):
         return f"{self.chunks} chunks of ohlcv_1min, of {_days(self.chunk_days)} each, {packed}, {kept}"
 
 
+class DaysInChunks(NamedTuple):
+    """A table of daily, weekly or monthly bars that is a hypertable. locks: taken by a statement on every chunk."""
+
+    name: str
+    chunks: int
+    locks: int
+    room_for_locks: int
+
+
 class Wishes(NamedTuple):
     """Settings to change, in days. None: unchanged; 0: no such policy."""
 
@@ -53,6 +65,13 @@ def read_hypertable(connection: Connection) -> Hypertable | None:
         int(locks),
         room,
     )
+
+
+def read_days_in_chunks(connection: Connection) -> list[DaysInChunks]:
+    """Return the tables of daily, weekly and monthly bars that are hypertables."""
+    if connection.execute(query("has_hypertables")).fetchone() != (True,):
+        return []
+    return [DaysInChunks(*row) for row in connection.execute(query("hypertables_of_days"), {})]
 
 
 def set_hypertable(connection: Connection, wishes: Wishes) -> Hypertable:

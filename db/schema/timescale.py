@@ -3,6 +3,9 @@
 On plain PostgreSQL nothing here has an effect.
 """
 
+from collections.abc import Sequence
+from datetime import date
+
 import numpy as np
 
 from ...contracts.ticks import Column
@@ -64,3 +67,14 @@ def _are_within(minutes: Column, spans: set[tuple[int, int]]) -> bool:
 def lock_chunk_making(connection: Connection) -> None:
     """Make this transaction the only one that makes chunks, until it ends. It must be its first statement."""
     connection.execute(query("lock_chunk_making"))
+
+
+def lock_missing_chunks(connection: Connection, days: Sequence[date]) -> None:
+    """Before bars of days, weeks and months are written: `lock_chunk_making`, if one of their chunks is missing.
+
+    These tables are hypertables only if the application made them so. Call it before anything locks `symbols`.
+    """
+    if connection.execute(query("has_hypertables")).fetchone() != (True,):
+        return
+    if connection.execute(query("days_lack_chunks"), {"days": list(days)}).fetchone() == (True,):
+        lock_chunk_making(connection)

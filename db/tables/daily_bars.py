@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..queries import query
 from .bars import COPY_HEADER, COPY_TRAILER
 
 _LOAD = {"daily": "load_days", "weekly": "load_weeks", "monthly": "load_months"}
+_WEEK, _MONTH = timedelta(days=6), timedelta(days=30)  # from the first day to the last one, at most
 _VALUES = ("open", "high", "low", "close", "volume")
 _LOADED = np.dtype(
     [("fields", ">i2"), ("number bytes", ">i4"), ("number", ">i4"), ("day bytes", ">i4"), ("day", ">i4")]
@@ -52,9 +53,7 @@ def import_vendor_days(connection: Connection, bars: DayBars, source: Source, fi
         return Imported(0, 0)
     connection.execute(query("register_symbols"), {"symbols": list(bars.symbols)})
     days = bars.day.tolist()
-    values = {
-        "symbols": list(bars.symbols),
-        "days": [day_of_number(day) for day in days],
+    values = _on_days(bars.symbols, [day_of_number(day) for day in days]) | {
         "opens": bars.open.tolist(),
         "highs": bars.high.tolist(),
         "lows": bars.low.tolist(),
@@ -63,41 +62,51 @@ def import_vendor_days(connection: Connection, bars: DayBars, source: Source, fi
         "are_final": [day in final_days for day in days],
         "source": source,
     }
-    return Imported(*connection.execute(query("import_vendor_days"), values).fetchone() or (0, 0))
+    return Imported(*connection.execute(query("import_vendor_days"), values, prepare=False).fetchone() or (0, 0))
 
 
 def vendor_days(connection: Connection, symbols: Sequence[str], first: date, last: date) -> list[VendorDay]:
     """Return the days on which any of the symbols has a vendor's bar."""
     values = {"symbols": list(symbols), "first": first, "last": last}
-    return [VendorDay(*row) for row in connection.execute(query("vendor_days"), values)]
+    return [VendorDay(*row) for row in connection.execute(query("vendor_days"), values, prepare=False)]
 
 
 def days_without_vendor(connection: Connection, symbols: Sequence[str], days: Sequence[date]) -> list[tuple[str, date]]:
     """Return the symbols and days that have no final bar of a vendor."""
-    values = {"symbols": list(symbols), "days": list(days)}
-    return connection.execute(query("days_without_vendor"), values).fetchall()
+    return connection.execute(query("days_without_vendor"), _on_days(symbols, days), prepare=False).fetchall()
 
 
 def days_by_source(connection: Connection, symbols: Sequence[str], days: Sequence[date]) -> dict[str, int]:
     """Count the bars of some symbols and days by their provenance."""
-    values = {"symbols": list(symbols), "days": list(days)}
-    return dict(connection.execute(query("days_by_source"), values).fetchall())
+    return dict(connection.execute(query("days_by_source"), _on_days(symbols, days), prepare=False).fetchall())
 
 
 def count_days(connection: Connection, symbols: Sequence[str], days: Sequence[date]) -> dict[str, int]:
     """Count each symbol's bars of some days; a symbol without bars is left out."""
-    values = {"symbols": list(symbols), "days": list(days)}
-    return dict(connection.execute(query("symbols_with_days"), values).fetchall())
+    return dict(connection.execute(query("symbols_with_days"), _on_days(symbols, days), prepare=False).fetchall())
+
+
+def _on_days(symbols: Sequence[str], days: Sequence[date]) -> dict[str, object]:
+    """Return the values of a statement about some days, with the first and the last one.
+
+    In a database of the application the daily bars may be a hypertable: with both bounds it is planned for the chunks
+    between them. Use prepare=False: a cached plan has no values, and so includes every chunk.
+    """
+    first, last = (min(days), max(days)) if days else (date.max, date.min)
+    return {"symbols": list(symbols), "days": list(days), "first": first, "last": last}
 
 
 def make_weeks_and_months(
     connection: Connection, symbols: Sequence[str], *, weeks: Sequence[date], months: Sequence[date]
 ) -> int:
     """Make weekly and monthly bars from daily bars, and return how many changed. weeks, months: first days."""
-    return sum(
-        connection.execute(query(name), {"symbols": list(symbols), "starts": list(starts)}).rowcount
-        for name, starts in (("make_weeks", weeks), ("make_months", months))
-    )
+    changed = 0
+    for name, starts, days in (("make_weeks", weeks, _WEEK), ("make_months", months, _MONTH)):
+        if starts:
+            bounds = {"first": min(starts), "last": max(starts) + days}
+            values = {"symbols": list(symbols), "starts": list(starts)} | bounds
+            changed += connection.execute(query(name), values, prepare=False).rowcount
+    return changed
 
 
 def load_bars(connection: Connection, timeframe: str, symbols: Sequence[str], *, last: date, bars: int) -> Column:

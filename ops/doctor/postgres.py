@@ -1,6 +1,6 @@
 """The requirements on PostgreSQL for safe commits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from psycopg.sql import Identifier
@@ -10,13 +10,13 @@ from ...contracts.names import FRONT_DOOR
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.schema.foreign_tables import lacking_columns
-from ...db.schema.hypertable import read_hypertable
+from ...db.schema.hypertable import DaysInChunks, read_days_in_chunks, read_hypertable
 from ...db.schema.migrate import DEFAULT_PARTITIONS, check_schema
 from ...db.schema.table_rights import TABLE_RIGHTS
 from .finding import Finding, findings_of
 
-# workers' DELETEs of every chunk in one moment; the server has room for some more locks than it reports
-_DELETES_AT_ONCE = 8
+# statements on every chunk in one moment; the server has room for some more locks than it reports
+_STATEMENTS_AT_ONCE = 8
 _LEAST_VERSION = 140_000  # server_version_num; PostgreSQL 13 has had no fixes since November 2025
 
 
@@ -159,7 +159,7 @@ def _partitions(connection: Connection, wanted: int | None) -> Iterator[Finding]
 def _timescaledb(connection: Connection) -> Iterator[Finding]:
     installed, available = connection.execute(query("timescaledb")).fetchone() or (None, False)
     kept = read_hypertable(connection) if installed else None
-    if kept and kept.locks > kept.room_for_locks // _DELETES_AT_ONCE:
+    if kept and kept.locks > kept.room_for_locks // _STATEMENTS_AT_ONCE:
         says = f"{installed}, {kept}: a DELETE locks each of them, {kept.locks} locks of {kept.room_for_locks}"
         do = "raise max_locks_per_transaction, or `tickstock migrate --timescale --chunk-days 7` for new chunks"
         yield Finding("warn", "TimescaleDB", says, do)
@@ -174,3 +174,14 @@ def _timescaledb(connection: Connection) -> Iterator[Finding]:
             else "not installed"
         )
         yield Finding("ok", "TimescaleDB", f"{says}: ohlcv_1min is a plain table, which is enough")
+    yield from judge_days_in_chunks(read_days_in_chunks(connection))
+
+
+def judge_days_in_chunks(tables: Sequence[DaysInChunks]) -> Iterator[Finding]:
+    """Warn of tables with so many chunks that the steps of a run may take all of the server's locks."""
+    for table in tables:
+        if table.locks > table.room_for_locks // _STATEMENTS_AT_ONCE:
+            says = f"{table.name} has {table.chunks} chunks: a step of a run locks each, {table.locks} locks"
+            larger = f"SELECT set_chunk_time_interval('{table.name}', interval '1 year')"
+            do = f"raise max_locks_per_transaction, or `{larger}` for new chunks"
+            yield Finding("warn", "TimescaleDB", f"{says} of {table.room_for_locks}", do)

@@ -1,4 +1,7 @@
-"""A backtest's report as files: JSON; trades and equity as CSV and Parquet; a picture if matplotlib is installed."""
+"""A backtest's report as files: JSON; trades and equity as CSV, and as Parquet if pyarrow is installed.
+
+With matplotlib also a picture.
+"""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -24,7 +27,8 @@ def write_report(report: Report, folder: Path) -> Iterator[Path]:
     yield whole
     for name, columns, rows in _tables(report):
         yield _write_csv(folder / f"{name}.csv", columns, rows)
-        yield _write_parquet(folder / f"{name}.parquet", columns, rows)
+        if find_spec("pyarrow"):  # the image of compose.yaml has none
+            yield _write_parquet(folder / f"{name}.parquet", columns, rows)
     if find_spec("matplotlib"):
         yield _draw(report, folder / "equity.png")
 

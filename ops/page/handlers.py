@@ -13,12 +13,12 @@ from .library import FOLDER
 
 Asked = Request[Any, Any, Any]
 
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
+_TYPES = {  # Litestar adds the charset to texts
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml",
-    ".txt": "text/plain; charset=utf-8",
+    ".txt": "text/plain",
 }
 # The charts library writes one <style> for its logo: the hash is that of its text, for the version in npm/package.json.
 _LOGO_STYLE = "sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY="

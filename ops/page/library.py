@@ -4,6 +4,7 @@ The source tree does not contain the library: git ignores the folder `built/`. A
 contains it.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -61,7 +62,9 @@ def fetch() -> list[Path]:
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # Behind a proxy with a certificate of its own, pip trusts what this machine trusts. Node's own list lacks it.
+    environment = {"NODE_USE_SYSTEM_CA": "1"} | os.environ
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if ran.returncode != 0:
         said = (ran.stderr or ran.stdout).strip().splitlines()
         raise SetupError(f"npm cannot install the charts library: {said[0] if said else f'exit {ran.returncode}'}")

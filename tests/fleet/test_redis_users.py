@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import requests
 from ports import free_port
 from redis.cluster import ClusterNode, RedisCluster
 from tickstockpl.contracts.errors import SetupError
@@ -132,6 +133,8 @@ def test_each_role_as_its_own_user_makes_exact_bars_and_is_refused_nothing(on_us
         fleet.let_dojis_stand_anywhere()
         fleet.start_worker("worker", "--commit-ms", 50, servers=on_users("worker"))
         fleet.start("bridge", "bridge", "--name", "b1", servers=on_users("bridge"))
+        fleet.start("jobs", "jobs", servers=on_users("jobs"))
+        fleet.start("api", "api", "--port", api_port := free_port(), servers=on_users("api"))
         fleet.start_replay("producer", [file], "--publish", servers=on_users("producer"))
         assert fleet.exit_code("producer", 40) == 0, fleet.logs()
         application.xadd(FRONT_DOOR, {"symbol": "IBM", "price": "1", "volume": "0", "timestamp": str(time.time())})
@@ -141,7 +144,13 @@ def test_each_role_as_its_own_user_makes_exact_bars_and_is_refused_nothing(on_us
         wait_for(lambda: application.get(HEARTBEAT), 10, "the heartbeat")
         wait_for(lambda: valkey.admin.xlen("tickstock-dlq") == 1, 20, lambda: f"the dead letter\n{fleet.logs()}")
         assert application.xread({results_key(0): 0}, count=1)
-        assert [fleet.stop(name) for name in ("worker", "bridge")] == [0, 0], fleet.logs()
+        api = f"http://127.0.0.1:{api_port}/api"
+        wait_for(lambda: requests.get(f"{api}/fleet", timeout=5).ok, 60, lambda: f"the fleet\n{fleet.logs()}")
+        run = requests.post(f"{api}/processing/trigger-manual", json={"skip_market_check": True}, timeout=5)
+        assert run.ok, run.text
+        is_over = "SELECT ended_at IS NOT NULL FROM run"
+        wait_for(lambda: fleet.rows(is_over) == [(True,)], 60, lambda: f"the end of the run\n{fleet.logs()}")
+        assert [fleet.stop(name) for name in ("worker", "bridge", "jobs", "api")] == [0] * 4, fleet.logs()
         assert_same_bars(fleet.bars(), recount(file))
         assert [row.gap for row in fleet.ledger()] == [0] * len(fleet.ledger())
     assert [entry["object"] for entry in valkey.admin.acl_log() if entry["username"] != "application"] == []

@@ -143,6 +143,13 @@ def test_a_column_that_is_needed_and_lacking_is_named_with_what_adds_it(empty_se
     assert 'ALTER TABLE intraday_patterns ADD COLUMN "pattern_type" varchar(50)' in ran.stderr
 
 
+def test_a_view_in_place_of_a_table_that_is_written_is_named(empty_servers, tickstock):
+    run_script(empty_servers, [*statements(SCHEMA), "CREATE VIEW ohlcv_weekly AS SELECT * FROM ohlcv_hourly"])
+    ran = tickstock("migrate", servers=empty_servers)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "they are views or continuous aggregates: ohlcv_weekly. Rename them" in " ".join(ran.stderr.split())
+
+
 def test_a_role_that_may_create_is_not_told_to_be_granted_that(empty_servers, tickstock):
     with role_of_the_application(empty_servers) as login:
         run_script(empty_servers, ["CREATE TABLE schema_migration (name text PRIMARY KEY)"])

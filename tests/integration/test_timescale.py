@@ -2,14 +2,18 @@
 
 import re
 import threading
+from datetime import timedelta
 from decimal import Decimal
 
 import psycopg
 import pytest
+from daily_rows import FRIDAY, add_days, add_minutes, ended, jobs, start
 from tickstockpl.db import postgres
 from tickstockpl.db.queries import query
+from tickstockpl.db.schema.hypertable import read_days_in_chunks
 from tickstockpl.db.tables.bars import open_stage
 from tickstockpl.ohlcv_writer import LiveOHLCVWriter
+from tickstockpl.ops.doctor.postgres import judge_days_in_chunks
 
 from .test_bad_input import stream, work  # noqa: F401  # fixtures
 from .test_detection import APPLICATION_TABLES, replay, rows, trade, write
@@ -22,6 +26,11 @@ STATUS = """SELECT h.table_name, c.status FROM _timescaledb_catalog.chunk c
              ORDER BY c.id"""
 COMPRESSED, PARTLY = 1, 9  # chunk.status: compressed; and with rows beside what is compressed
 MINUTES = [trade("A", 50 + minute % 7 / 7, minute * 60 + second, 10) for minute in range(30) for second in (5, 50)]
+DAYS_TABLES = (
+    ("ohlcv_daily", "date", "7 days"),
+    ("ohlcv_weekly", "week_start", "1 year"),
+    ("ohlcv_monthly", "month_start", "1 year"),
+)
 STANDING = 'SELECT * FROM ohlcv_1min ORDER BY symbol, "timestamp"'
 
 
@@ -70,27 +79,33 @@ MINUTE = (FIRST_DAY + 30) * 1440 + 900
 BATCH = {
     "partitions": [0], "symbols": ["A"], "first_minute": MINUTE, "last_minute": MINUTE + 10, "first": 0, "last": 9,
     "price_decimals": 6, "volume_decimals": 6, "minutes": [MINUTE], "window": 250, "slack": 250, "behind": 250,
-    "replay": "r", "partition": 0, "from": None, "to": None,
+    "replay": "r", "partition": 0, "from": None, "to": None, "is_whole": [True], "half_days": [],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("mark_standing", {}),
-        ("unpriced_bars_stand", {}),
-        ("delete_unpriced_bars", {}),
-        ("delete_emptied_higher_bars", {}),
-        ("put_back_staged", {}),
-        ("put_back_around", {}),
-        ("put_back_5min_bars", {}),
-        ("put_back_15min_bars", {}),
-        ("put_back_30min_bars", {}),
-        ("put_back_hourly_bars", {}),
-        ("forgotten_minutes_not_held", {}),
-        ("audited_bars", {"first": MINUTE, "last": MINUTE + 10}),
-    ],
-)
+STATEMENTS = [
+    ("mark_standing", {}),
+    ("unpriced_bars_stand", {}),
+    ("delete_unpriced_bars", {}),
+    ("delete_emptied_higher_bars", {}),
+    ("put_back_staged", {}),
+    ("put_back_around", {}),
+    ("put_back_5min_bars", {}),
+    ("put_back_15min_bars", {}),
+    ("put_back_30min_bars", {}),
+    ("put_back_hourly_bars", {}),
+    ("forgotten_minutes_not_held", {}),
+    ("audited_bars", {"first": MINUTE, "last": MINUTE + 10}),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), STATEMENTS)
+def test_the_batch_has_a_value_for_each_parameter_of_a_statement(name, values):
+    """On every server: the test below runs on few."""
+    assert set(re.findall(r"%\((\w+)\)s", query(name).as_string())) <= (BATCH | values).keys()
+
+
+@pytest.mark.parametrize(("name", "values"), STATEMENTS)
 def test_a_statement_on_bars_is_planned_for_the_chunks_of_its_batch_alone(name, values, many_chunks):
     statement = query(name).as_string(many_chunks)
     with many_chunks.transaction(force_rollback=True):
@@ -170,6 +185,68 @@ def test_the_library_waits_for_who_makes_chunks_before_it_locks_anything(timesca
     maker.execute("SELECT pg_advisory_unlock_all()")
     thread.join(60)
     assert rows(timescale, "SELECT count(*) FROM ohlcv_1min") == [(1,)]
+
+
+@pytest.fixture
+def days_in_chunks(timescale):
+    """Give a database whose daily, weekly and monthly bars are hypertables that refer to `symbols`."""
+    with psycopg.connect(timescale.database_url, autocommit=True) as connection:
+        for table, column, step in DAYS_TABLES:
+            connection.execute(f"ALTER TABLE {table} ADD FOREIGN KEY (symbol) REFERENCES symbols (symbol)")
+            connection.execute(
+                f"SELECT create_hypertable('{table}', '{column}', chunk_time_interval => interval '{step}')"
+            )
+        yield connection
+
+
+def test_an_import_waits_for_who_makes_chunks_before_it_locks_anything(days_in_chunks, timescale, maker, wait_for):
+    add_minutes(days_in_chunks, "A", 10, 12, 9, 11)
+    with jobs(timescale):
+        run = start(days_in_chunks, "import")
+        wait_for(lambda: waits_without_a_symbol(timescale))
+        maker.execute("SELECT pg_advisory_unlock_all()")
+        assert ended(days_in_chunks, run, wait_for).status == "completed"
+        maker.execute("SELECT pg_advisory_lock(hashtext('tickstockpl.chunk'))")
+        again = ended(days_in_chunks, start(days_in_chunks, "import"), wait_for)  # every chunk exists
+    assert (again.status, rows(timescale, "SELECT count(*) FROM ohlcv_monthly")) == ("completed", [(1,)])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "import_vendor_days",
+        "vendor_days",
+        "days_without_vendor",
+        "days_by_source",
+        "symbols_with_days",
+        "make_weeks",
+        "make_months",
+    ],
+)
+def test_a_statement_on_daily_bars_is_planned_for_the_chunks_of_its_days_alone(name, days_in_chunks):
+    add_days(days_in_chunks, "A", [10.0] * 300, last=FRIDAY)
+    starts = {"make_weeks": FRIDAY - timedelta(days=4), "make_months": FRIDAY.replace(day=1)}
+    first = starts.get(name, FRIDAY)
+    columns = {each: [1.0] for each in ("opens", "highs", "lows", "closes", "volumes")}
+    values = columns | {
+        "symbols": ["A"], "days": [FRIDAY], "starts": [first], "first": first, "last": FRIDAY, "are_final": [True],
+        "source": "grouped",
+    }  # fmt: skip
+    statement = query(name).as_string(days_in_chunks)
+    plan = days_in_chunks.execute(f"EXPLAIN {statement}", values, prepare=False).fetchall()
+    planned = {chunk for line in plan for chunk in CHUNK.findall(*line)}
+    newer = "SELECT c::text FROM show_chunks('ohlcv_daily', newer_than => %s - 7) AS c"
+    assert planned
+    assert planned <= {name.split(".")[-1] for (name,) in days_in_chunks.execute(newer, [first])}
+
+
+def test_the_doctor_warns_of_daily_bars_in_more_chunks_than_the_server_can_lock(days_in_chunks):
+    add_days(days_in_chunks, "A", [10.0] * 20, last=FRIDAY)  # four weeks, in chunks that begin on a Thursday
+    (table,) = (each for each in read_days_in_chunks(days_in_chunks) if each.name == "ohlcv_daily")
+    assert (table.chunks, table.locks) == (5, 15)  # each with the indexes of its key and of its time
+    assert list(judge_days_in_chunks([table._replace(room_for_locks=120)])) == []
+    (warning,) = judge_days_in_chunks([table._replace(room_for_locks=119)])
+    assert warning.says == "ohlcv_daily has 5 chunks: a step of a run locks each, 15 locks of 119"
 
 
 # -- compressed days ---------------------------------------------------------------------------------------------------

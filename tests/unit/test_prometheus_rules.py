@@ -10,6 +10,7 @@ import click
 import promql_parser as promql
 import pytest
 import yaml
+from compose_files import SERVICES
 from tickstockpl.ops.cli.fleet.api_command import api
 from tickstockpl.ops.cli.fleet.bridge_command import bridge
 from tickstockpl.ops.cli.fleet.jobs_command import jobs
@@ -88,6 +89,13 @@ def test_promtool_finds_each_alert_fire_and_be_silent_as_it_should(promtool):
 def test_promtool_finds_the_configuration_and_the_rules_right(promtool):
     ran = promtool("check", "config", PROMETHEUS / "prometheus.yml")
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_no_alert_counts_a_process_that_was_restarted_together_with_prometheus():
+    """Its last figures would stay beside those of the new one, for as long as Prometheus looks back."""
+    (look_back,) = [word for word in SERVICES["prometheus"]["command"] if "lookback-delta" in word]
+    assert look_back == "--query.lookback-delta=30s"
+    assert ALERTS["TickStockTwoBridgesSpeak"]["for"] == "1m"
 
 
 def test_prometheus_scrapes_every_replica_of_each_service_on_its_usual_port():

@@ -5,14 +5,14 @@ import re
 import pytest
 from tickstockpl.db.queries import _load
 
-# Of minutes and hours: bars of days, weeks and months are few, and in no hypertable.
-READS = re.compile(  # a table, its alias
-    r"\b(?:FROM|JOIN|USING)\s+(ohlcv_(?!daily|weekly|monthly)\w+)(?:\s+(?!ORDER|WHERE|JOIN)(\w+))?"
-)
+READS = re.compile(r"\b(?:FROM|JOIN|USING)\s+(ohlcv_\w+)(?:\s+(?!ORDER|WHERE|JOIN)(\w+))?")  # a table, its alias
+TIMES = {"ohlcv_daily": "date", "ohlcv_weekly": "week_start", "ohlcv_monthly": "month_start"}
+MINUTES = '"timestamp"'  # the column of all other tables
 ALL_BARS = {
     "bars_of_symbol": "the newest of one symbol, bound by what the caller gave, and read no further than the limit",
     "latest_bars": "of the demo, on servers of its own",
     "higher_bars": "bound behind its UNION ALL, which PostgreSQL carries into each branch",
+    "longer_bars": "of days, weeks and months: whole tables, unless the caller gives bounds",
 }
 READERS = sorted(name for name, text in _load().items() if READS.search(text))
 
@@ -25,5 +25,5 @@ def test_statements_on_bars_are_found():
 def test_each_statement_on_bars_is_bound_in_time_by_values_of_its_caller(name):
     text = _load()[name]
     for table, alias in READS.findall(text):
-        bound = re.compile(rf'\b{alias}\."timestamp" (BETWEEN|>=|<=) (to_timestamp\(\(*)?%\(') if alias else None
-        assert name in ALL_BARS or (bound and bound.search(text)), f"{table} {alias}"
+        bound = rf"\b{alias}\.{TIMES.get(table, MINUTES)} (BETWEEN|>=|<=) (to_timestamp\(\(*)?%\("
+        assert name in ALL_BARS or (alias and re.search(bound, text)), f"{table} {alias}"

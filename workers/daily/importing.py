@@ -11,6 +11,7 @@ from ...contracts.messages.message import Message
 from ...contracts.runs import StepResult
 from ...contracts.universe import EVERY_SYMBOL
 from ...db.postgres import Connection
+from ...db.schema.timescale import lock_missing_chunks
 from ...db.sessions import always_open_symbols
 from ...db.tables import daily_bars, run_steps
 from ...db.tables.run_results import add_messages
@@ -50,6 +51,7 @@ def _prepare_day(work: StepWork) -> Write:
             add_messages(connection, said)
             return StepResult(0, 0, {}, {"error": answer.error if order else NO_SOURCE})
         final = final_days([day], datetime.fromtimestamp(work.now_s, UTC), work.closures)
+        lock_missing_chunks(connection, [day])
         done = daily_bars.import_vendor_days(connection, answer.bars, answer.source, final)
         add_messages(connection, said)
         return StepResult(
@@ -120,6 +122,7 @@ def _prepare_symbols(connection: Connection, work: StepWork) -> Write:
     final = final_days(days, datetime.fromtimestamp(work.now_s, UTC), work.closures)
 
     def write(connection: Connection) -> StepResult:
+        lock_missing_chunks(connection, days)
         changed, _ = daily_bars.import_vendor_days(connection, bars, "aggregates", final)
         wanted = [
             (symbol, *(whole_day(session) if {symbol, EVERY_SYMBOL} & always_open else session))

@@ -31,6 +31,7 @@ WITH given AS MATERIALIZED (
                   AS g (symbol, date, open, high, low, close, volume, is_final)
 ), before AS MATERIALIZED (
     SELECT t.* FROM given g JOIN ohlcv_daily t ON t.symbol = g.symbol AND t.date = g.date
+                                   AND t.date BETWEEN %(first)s AND %(last)s
 ), written AS (
     INSERT INTO ohlcv_daily AS t (symbol, date, open, high, low, close, volume, provenance, is_final)
     SELECT symbol, date, open, high, low, close, volume, %(source)s, is_final FROM given
@@ -49,36 +50,39 @@ SELECT count(*)::int, (count(*) FILTER (WHERE b.provenance <> 'own' AND (b.open,
 
 -- vendor_days --
 -- For each day with bars: how many of the symbols have a vendor's bar, and how many of these bars are final.
-SELECT date, (count(*) FILTER (WHERE provenance <> 'own'))::int,
-       (count(*) FILTER (WHERE provenance <> 'own' AND is_final))::int FROM ohlcv_daily
- WHERE symbol = ANY (%(symbols)s) AND date BETWEEN %(first)s AND %(last)s GROUP BY date ORDER BY date;
+SELECT t.date, (count(*) FILTER (WHERE t.provenance <> 'own'))::int,
+       (count(*) FILTER (WHERE t.provenance <> 'own' AND t.is_final))::int FROM ohlcv_daily t
+ WHERE t.symbol = ANY (%(symbols)s) AND t.date BETWEEN %(first)s AND %(last)s GROUP BY t.date ORDER BY t.date;
 
 -- days_without_vendor --
 -- The symbols and days without a final bar of a vendor.
 SELECT w.symbol, d.day FROM unnest(%(symbols)s::text[]) AS w (symbol) CROSS JOIN unnest(%(days)s::date[]) AS d (day)
  WHERE NOT EXISTS (SELECT FROM ohlcv_daily t WHERE t.symbol = w.symbol AND t.date = d.day AND t.provenance <> 'own'
-                      AND t.is_final)
+                      AND t.date BETWEEN %(first)s AND %(last)s AND t.is_final)
  ORDER BY 1, 2;
 
 -- days_by_source --
-SELECT coalesce(provenance, 'own'), count(*)::int FROM ohlcv_daily
- WHERE symbol = ANY (%(symbols)s) AND date = ANY (%(days)s) GROUP BY 1;
+SELECT coalesce(t.provenance, 'own'), count(*)::int FROM ohlcv_daily t
+ WHERE t.symbol = ANY (%(symbols)s) AND t.date = ANY (%(days)s) AND t.date BETWEEN %(first)s AND %(last)s GROUP BY 1;
 
 -- symbols_with_days --
-SELECT symbol, count(*) FROM ohlcv_daily WHERE symbol = ANY (%(symbols)s) AND date = ANY (%(days)s) GROUP BY symbol;
+SELECT t.symbol, count(*) FROM ohlcv_daily t
+ WHERE t.symbol = ANY (%(symbols)s) AND t.date = ANY (%(days)s) AND t.date BETWEEN %(first)s AND %(last)s GROUP BY t.symbol;
 
 -- make_weeks --
 -- From daily bars. Each is in the unit of its last day: volume before a split in it is counted in new shares.
 INSERT INTO ohlcv_weekly AS t (symbol, week_start, open, high, low, close, volume, provenance, is_final)
+WITH days AS MATERIALIZED (
+    SELECT d.*, date_trunc('week', d.date::timestamp)::date AS start,
+           max(d.date) OVER (PARTITION BY d.symbol, date_trunc('week', d.date::timestamp)) AS last_day
+      FROM ohlcv_daily d WHERE d.symbol = ANY (%(symbols)s) AND d.date BETWEEN %(first)s AND %(last)s
+)
 SELECT symbol, start, (array_agg(open / factor ORDER BY date))[1], max(high / factor), min(low / factor),
        (array_agg(close / factor ORDER BY date DESC))[1], sum(volume * factor),
        CASE WHEN count(DISTINCT provenance) = 1 THEN min(provenance) ELSE 'mixed' END, bool_and(is_final)
-  FROM (SELECT d.*, w.start, (SELECT split_factor(c.ratio) FROM corporate_action c
-                               WHERE c.symbol = d.symbol AND c.ex_date > d.date
-                                 AND c.ex_date <= (SELECT max(l.date) FROM ohlcv_daily l WHERE l.symbol = d.symbol
-                                                      AND l.date >= w.start AND l.date < w.start + 7)) AS factor
-          FROM unnest(%(starts)s::date[]) AS w (start)
-          JOIN ohlcv_daily d ON d.symbol = ANY (%(symbols)s) AND d.date >= w.start AND d.date < w.start + 7) AS d
+  FROM (SELECT d.*, (SELECT split_factor(c.ratio) FROM corporate_action c
+                      WHERE c.symbol = d.symbol AND c.ex_date > d.date AND c.ex_date <= d.last_day) AS factor
+          FROM days d WHERE d.start = ANY (%(starts)s::date[])) AS d
  GROUP BY symbol, start
 ON CONFLICT (symbol, week_start) DO UPDATE
    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
@@ -89,15 +93,17 @@ ON CONFLICT (symbol, week_start) DO UPDATE
 
 -- make_months --
 INSERT INTO ohlcv_monthly AS t (symbol, month_start, open, high, low, close, volume, provenance, is_final)
+WITH days AS MATERIALIZED (
+    SELECT d.*, date_trunc('month', d.date::timestamp)::date AS start,
+           max(d.date) OVER (PARTITION BY d.symbol, date_trunc('month', d.date::timestamp)) AS last_day
+      FROM ohlcv_daily d WHERE d.symbol = ANY (%(symbols)s) AND d.date BETWEEN %(first)s AND %(last)s
+)
 SELECT symbol, start, (array_agg(open / factor ORDER BY date))[1], max(high / factor), min(low / factor),
        (array_agg(close / factor ORDER BY date DESC))[1], sum(volume * factor),
        CASE WHEN count(DISTINCT provenance) = 1 THEN min(provenance) ELSE 'mixed' END, bool_and(is_final)
-  FROM (SELECT d.*, w.start, (SELECT split_factor(c.ratio) FROM corporate_action c
-                               WHERE c.symbol = d.symbol AND c.ex_date > d.date
-                                 AND c.ex_date <= (SELECT max(l.date) FROM ohlcv_daily l WHERE l.symbol = d.symbol
-                                                      AND l.date >= w.start AND l.date < w.start + interval '1 month')) AS factor
-          FROM unnest(%(starts)s::date[]) AS w (start)
-          JOIN ohlcv_daily d ON d.symbol = ANY (%(symbols)s) AND d.date >= w.start AND d.date < w.start + interval '1 month') AS d
+  FROM (SELECT d.*, (SELECT split_factor(c.ratio) FROM corporate_action c
+                      WHERE c.symbol = d.symbol AND c.ex_date > d.date AND c.ex_date <= d.last_day) AS factor
+          FROM days d WHERE d.start = ANY (%(starts)s::date[])) AS d
  GROUP BY symbol, start
 ON CONFLICT (symbol, month_start) DO UPDATE
    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,

@@ -33,6 +33,11 @@ SELECT to_regclass('stream') IS NOT NULL;
 -- database_clock --
 SELECT extract(epoch FROM clock_timestamp())::float8;
 
+-- views_in_place_of --
+-- Those of some tables that are views.
+SELECT relname FROM pg_class
+ WHERE relkind IN ('v', 'm') AND oid = ANY (SELECT to_regclass(name) FROM unnest(%(tables)s::text[]) AS name) ORDER BY 1;
+
 -- lacking_columns --
 -- Our columns of ohlcv_1min may be in bar_detail instead. Missing tables are reported elsewhere.
 SELECT wanted.table_name, wanted.column_name

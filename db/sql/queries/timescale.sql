@@ -25,6 +25,19 @@ SELECT h.hypertable_name, floor(extract(epoch FROM c.range_start) / 60)::bigint,
                     to_regclass('ohlcv_30min'), to_regclass('ohlcv_hourly')])
  ORDER BY 1, 2;
 
+-- days_lack_chunks --
+-- Whether a hypertable of daily, weekly or monthly bars has no chunk for the bar of one of these days.
+SELECT EXISTS (
+    SELECT FROM timescaledb_information.hypertables h
+      JOIN (VALUES ('ohlcv_daily', 'day'), ('ohlcv_weekly', 'week'), ('ohlcv_monthly', 'month')) AS t (name, unit)
+           ON to_regclass(format('%%I.%%I', h.hypertable_schema, h.hypertable_name)) = to_regclass(t.name)
+     CROSS JOIN (SELECT DISTINCT unnest(%(days)s::date[])::timestamp AS day) AS d
+     WHERE NOT EXISTS (
+           SELECT FROM timescaledb_information.chunks c
+            WHERE c.hypertable_schema = h.hypertable_schema AND c.hypertable_name = h.hypertable_name
+              AND date_trunc(t.unit, d.day) AT TIME ZONE 'UTC' >= c.range_start
+              AND date_trunc(t.unit, d.day) AT TIME ZONE 'UTC' < c.range_end));
+
 -- lock_chunk_making --
 -- Chunks are made by one process at a time, before it holds any lock that others wait for: making one locks symbols
 -- (the chunk's foreign key), for which processes that have registered a symbol would wait in a circle.
@@ -47,6 +60,16 @@ SELECT extract(epoch FROM d.time_interval) / 86400, h.num_chunks, h.compression_
   JOIN timescaledb_information.dimensions d
        ON d.hypertable_schema = h.hypertable_schema AND d.hypertable_name = h.hypertable_name AND d.dimension_number = 1
  WHERE to_regclass(format('%%I.%%I', h.hypertable_schema, h.hypertable_name)) = to_regclass('ohlcv_1min');
+
+-- hypertables_of_days --
+-- Those of daily, weekly and monthly bars: the chunks of each, the locks of a statement on every chunk, and the server's room.
+SELECT t.name, h.num_chunks, h.num_chunks * (1 + (SELECT count(*) FROM pg_index i WHERE i.indrelid = to_regclass(t.name))),
+       current_setting('max_locks_per_transaction')::bigint
+       * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint)
+  FROM timescaledb_information.hypertables h
+  JOIN unnest(ARRAY['ohlcv_daily', 'ohlcv_weekly', 'ohlcv_monthly']) AS t (name)
+       ON to_regclass(format('%%I.%%I', h.hypertable_schema, h.hypertable_name)) = to_regclass(t.name)
+ ORDER BY t.name;
 
 -- make_hypertable --
 -- Existing bars move into chunks; nobody can read or write them meanwhile.

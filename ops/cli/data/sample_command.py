@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from ....contracts.market_hours import hours_if_open
+from ....producer.arrow import need_arrow
 from ....producer.synthetic import BLOCK_S, MAX_SYMBOLS, SCENARIOS, Market, SyntheticSource
-from ...jobs.sample_file import write_sample
 from ..parts.options import CONTEXT, Number, OutputFile, errors_end_the_command
 from ..parts.setting import typed, typed_setting
 
@@ -45,6 +45,9 @@ def sample(file: Path, symbols: int, rate: float, seconds: float, day: date, sce
     start_ns = int(hours_if_open(day).opens.timestamp()) * 10**9
     market = Market(seed=seed, symbols=symbols, rate=rate, scenario=scenario, start_ns=start_ns, chunk_ns=_MINUTE_NS)
     with errors_end_the_command():
+        need_arrow()
+        from ...jobs.sample_file import write_sample  # noqa: PLC0415  # arrow.py
+
         try:
             began_s = time.monotonic()
             written = write_sample(SyntheticSource(market, seconds=seconds), file)
