@@ -308,6 +308,23 @@ def test_the_same_file_again_changes_nothing(day, *, tickstock, seeded):
     assert rows(seeded, "SELECT count(*) FROM outbox") == outbox
 
 
+def test_every_average_that_hangs_on_a_replaced_bar_is_computed_again(tickstock, seeded, tmp_path):
+    """A load brings 250 bars behind the first replaced one; behind the last one 199 averages hang on it."""
+    rows(seeded, "INSERT INTO always_open VALUES ('*')")
+    rows(seeded, "UPDATE pattern_definitions SET enabled = false")
+    rows(seeded, "UPDATE indicator_definitions SET enabled = (name = 'SMA_200')")
+    for name, price, count in (("first.csv", 10, 420), ("second.csv", 20, 150)):  # one trade in five minutes
+        replay(tickstock, seeded, write(tmp_path / name, (trade("BAC", price, 300 * i, 100) for i in range(count))))
+
+    expected = [10 + 10 * max(0, 150 - first) / 200 for first in range(420 - 199)]
+    averages = (
+        "SELECT (value_data ->> 'sma_200')::float8 FROM intraday_indicators WHERE timeframe = %s"
+        " ORDER BY calculation_timestamp"
+    )
+    for timeframe in ("1min", "5min"):
+        assert [value for (value,) in rows(seeded, averages, timeframe)] == pytest.approx(expected)
+
+
 def test_the_same_file_again_computes_what_was_switched_on_since(day, *, tickstock, seeded):
     replay(tickstock, seeded, day)
     enable_every_indicator(seeded)

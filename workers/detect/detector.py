@@ -147,6 +147,17 @@ class Detector:
             self._used = np.pad(self._used, more)
         self._reach[slice(None) if track is None else _PLACE[track], symbol] = minute
 
+    def leave_last(self, symbol: int, track: Track, changed: Minutes) -> None:
+        """Shorten the reach of a history to before the last of these changed bars (starts) that it reaches.
+
+        Not all bars that depend on that bar are in it. They are in the history that is loaded around that bar, and with
+        them all that depend on the bars before it.
+        """
+        ends = changed + track.timeframe - 1
+        reach = self._reach[_PLACE[track], symbol]
+        if (mine := ends[ends <= reach]).size:
+            self.set_reach(symbol, int(mine.max()) - 1, track)
+
     def level_reach(self, symbols: Codes) -> None:
         """Set the reach of all histories of a symbol to its shortest one, so that they are dropped together."""
         reach = self._reach[:, symbols]

@@ -16,7 +16,7 @@ from ...detect.history_memory import LOADED_SYMBOLS, HistoryMemory
 from ...marks import AFFECTED, NO_MARKS, PATTERNS, Marks, joined, marks_of
 from ...partition.bar_book import NO_BARS
 from ...partition.partition_state import PartitionState
-from ...sessions import ALL_MINUTES, EXTENDED, REGULAR_MINUTES, TRACKS, Sessions, Track, session_of
+from ...sessions import EXTENDED, REGULAR_MINUTES, TRACKS, Sessions, Track, session_of
 from ...windows import CLOSED_DTYPE, SLACK, ClosedRows, run_around
 
 _NO_MINUTE = 2**31 - 1
@@ -104,18 +104,13 @@ class HistoryLoader:
     def _load_parts(self, parts: Sequence[_Part], *, are_old: bool) -> list[list[Marks]]:
         """Load every track of these symbols; return for each part the marks of bars that depend on its marked ones."""
         affected: list[list[Marks]] = [[] for _ in parts]
-        for track in (ALL_MINUTES, REGULAR_MINUTES):
-            short = [_minutes_needed(part, track) for part in parts]
-            for i, minutes in enumerate(self._load_track(track, short, are_old=are_old)):
-                if track in parts[i].detector.wanted:
-                    its = _of_track(parts[i].marks, track, parts[i].detector.sessions)
-                    affected[i] += [
-                        _affected(its[its["symbol"] == symbol], rows)
-                        for symbol, rows in zip(short[i].symbols.tolist(), minutes, strict=True)
-                    ]
         for track in TRACKS:
-            if track.timeframe > 1:
-                self._load_track(track, [_bars_needed(part, track) for part in parts], are_old=are_old)
+            needed = _minutes_needed if track.timeframe == 1 else _bars_needed
+            places = [needed(part, track) for part in parts]
+            loaded = self._load_track(track, places, are_old=are_old)
+            for i, part in enumerate(parts):
+                if track in part.detector.wanted:
+                    affected[i] += _affected_on(track, part, places[i], loaded[i])
         for part in parts:
             part.detector.level_reach(part.symbols)
         return affected
@@ -245,12 +240,29 @@ def _of_track(marks: Marks, track: Track, sessions: Sessions) -> Marks:
     return marks[is_regular]
 
 
-def _affected(marks: Marks, minutes: Minutes) -> Marks:
-    """Mark the loaded 1-minute bars of a symbol that are later than a marked one: they depend on it.
+def _affected_on(track: Track, part: _Part, place: _Place, minutes: Sequence[Minutes]) -> list[Marks]:
+    """Mark the loaded 1-minute bars that depend on marked ones; leave to the next load what has others behind it.
 
-    Also those of the next run: its begin may depend on the marked bar. Bars that are marked already are left out.
+    minutes: of each symbol's loaded bars. The bars that depend on higher ones are marked when these are made.
     """
-    mine = marks.compress((marks["timeframe"] == 1) & (marks["stage"] == PATTERNS) & (marks["kind"] != AFFECTED))
+    marks = part.marks.compress((part.marks["stage"] == PATTERNS) & (part.marks["kind"] != AFFECTED))
+    changed = joined([_of_track(marks, track, part.detector.sessions)])
+    bounds = zip(*(np.searchsorted(changed["symbol"], place.symbols, side) for side in ("left", "right")), strict=True)
+    found = []
+    for symbol, first, rows, (begin, end) in zip(place.symbols.tolist(), place.first, minutes, bounds, strict=True):
+        mine = changed[begin:end]
+        if (rows > first).sum() == SLACK:  # there may be more
+            part.detector.leave_last(symbol, track, mine["minute"][mine["minute"] > first])
+        if track.timeframe == 1:
+            found.append(_affected(mine, rows))
+    return found
+
+
+def _affected(mine: Marks, minutes: Minutes) -> Marks:
+    """Mark the loaded 1-minute bars of a symbol that are later than a changed one: they depend on it.
+
+    Also those of the next run: its begin may depend on the changed bar. Bars that are changed too are left out.
+    """
     if not len(mine):
         return mine
     later = np.setdiff1d(minutes[minutes > mine["minute"].min()], mine["minute"])
