@@ -20,7 +20,7 @@ SELECT partitions, former_partitions FROM stream WHERE name = %(name)s;
 INSERT INTO lease (unit) SELECT 'partition:' || n FROM generate_series(0, %(partitions)s - 1) AS n ON CONFLICT DO NOTHING;
 
 -- empty_tables --
--- For the demo, on servers of its own: all but what people set (definitions, universes, the schedule, closures).
+-- For the demo, on servers of its own: all but what people set.
 TRUNCATE symbols, ohlcv_1min, recent_bar, stream, lease, worker, checkpoint, ledger, replay, finished_replay, outbox,
          dead_letter, recent_higher_bar, ohlcv_5min, ohlcv_15min, ohlcv_30min, ohlcv_hourly, intraday_patterns,
          detection_flow, intraday_indicators, integration_events, bridge_position, streaming_session, gap,
