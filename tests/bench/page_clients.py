@@ -72,7 +72,7 @@ def _resident_mb(fleet: PageFleet) -> float:
 
 
 class _Streams:
-    """Open pages: of each two one with the Patterns view and one with a symbol's; one client asks for all and is stuck."""
+    """Open pages, half with the Patterns view and half with a symbol's, and one that asks for all and never reads."""
 
     def __init__(self, port: int) -> None:
         self._port = port

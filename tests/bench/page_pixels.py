@@ -1,4 +1,4 @@
-"""(l) From a pattern's PUBLISH to its row in the Patterns view, and from a bar's close to its candle in the Market view.
+"""(l) From a pattern's PUBLISH to its row in the Patterns view, from a bar's close to its candle in the Market view.
 
 Chromium shows both views beside a market of 5,000 symbols, on the same machine and the same clock.
 """
@@ -19,8 +19,8 @@ from place import Place, wait_for
 
 _LOWER = 10  # of `nice`
 
-# Notes for each new row of a table the time (Unix ms) after the first frame with it; beside a chart, of a frame in which
-# the chart was drawn, too. It is up to one frame too late.
+# Notes for each new row of a table the time (Unix ms) after the first frame with it; beside a chart, of a frame in
+# which the chart was drawn, too. It is up to one frame too late.
 _WATCH = """
 ([region, name, hasChart]) => {
   const seen = (window.benchSeen = {});
