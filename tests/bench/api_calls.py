@@ -117,10 +117,11 @@ def api_calls(place: Place, port: int, seconds: float) -> tuple[dict[str, Answer
 
 
 def _by_call(answers: Sequence[Answer]) -> dict[str, Answered]:
-    return {call: _answered([one for one in answers if one.call == call]) for call in sorted({a.call for a in answers})}
+    return {call: answered([one for one in answers if one.call == call]) for call in sorted({a.call for a in answers})}
 
 
-def _answered(answers: Sequence[Answer]) -> Answered:
+def answered(answers: Sequence[Answer]) -> Answered:
+    """Return how long these calls took."""
     took_ms = [answer.seconds * 1000 for answer in answers]
     p50, p99 = np.percentile(took_ms, (50, 99))
     faults = sum(answer.status >= 500 or not answer.status for answer in answers)

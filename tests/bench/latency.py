@@ -27,9 +27,9 @@ from tickstockpl.workers.partition.bar_book import bars_of
 LATENESS_S = 0.5  # a live bar stays open so long: from then on the clock of this case runs
 YOUNG_MINUTES = 10  # bars of a symbol in a young database
 _THINNED = 4  # of so many ticks of the past one is made, with the size of all of them
-_WARM_UP = 2  # closes before the first measured one: histories are loaded there
+WARM_UP = 2  # closes before the first measured one: histories are loaded there
 _HOUR = 60
-_WITHIN_S = 60.0
+WITHIN_S = 60.0
 _CHANNELS = {"patterns": "tickstock:patterns:streaming", "indicators": "tickstock:indicators:streaming"}
 _HERE = Path(__file__).parent
 
@@ -80,17 +80,17 @@ class Measured:
 
 def measure_closes(place: Place, case: LatencyCase) -> Measured:
     """Let minutes end one after the other; return what a subscriber measured."""
-    first_minute = int(time.time()) // 3600 * _HOUR - 2 * _HOUR - _WARM_UP - case.closes // 2
+    first_minute = first_minute_of(case.closes)
     fill_past(place, case, first_minute)
     heard: dict[str, list[tuple[str, float]]] = {kind: [] for kind in _CHANNELS}
-    with _listening(place, heard), tempfile.TemporaryDirectory() as folder:
+    with listening(place, heard), tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{n}.json" for n in range(case.workers)]
         delays, cpu_s = _run_closes(place, case, first_minute, files)
         steps = [json.loads(file.read_text()) for file in files]
-    waits = {kind: _waits(messages, delays) for kind, messages in heard.items()}
+    waits = {kind: waits_of(messages, delays) for kind, messages in heard.items()}
     return Measured(
         {
-            f"{kind}{name}": _latency(some)
+            f"{kind}{name}": latency_of(some)
             for kind in _CHANNELS
             for name, some in _by_minute(waits[kind]).items()
             if some
@@ -99,6 +99,11 @@ def measure_closes(place: Place, case: LatencyCase) -> Measured:
         _steps(steps, case.closes),
         [max(some) for some in waits["patterns"].values() if some],
     )
+
+
+def first_minute_of(closes: int) -> int:
+    """Return the minute (since 1970) to begin with, so that an hour ends in the middle of the measured closes."""
+    return int(time.time()) // 3600 * _HOUR - 2 * _HOUR - WARM_UP - closes // 2
 
 
 # -- the past ----------------------------------------------------------------------------------------------------------
@@ -151,15 +156,15 @@ def _run_closes(
     with ExitStack() as processes:
         bridge = processes.enter_context(running(place, "bridge"))
         workers = [processes.enter_context(_stepped(place, file)) for file in files]
-        wait_for(lambda: _is_shared(place, case.workers), within_s=_WITHIN_S, every_s=0.1)
-        market = processes.enter_context(_market(place, case, first_minute))
-        for _ in range(_WARM_UP):
-            _end_minute(place, market, case.close_s)
+        wait_for(lambda: is_shared(place, case.workers), within_s=WITHIN_S, every_s=0.1)
+        market = processes.enter_context(running_market(place, case, first_minute))
+        for _ in range(WARM_UP):
+            end_minute(place, market, case.close_s)
         named = {"bridge": [bridge.pid], "worker": [worker.pid for worker in workers]}
         for worker in workers:
             worker.send_signal(signal.SIGUSR1)
         before = processor_s(place, named)
-        ended = [_end_minute(place, market, case.close_s) for _ in range(case.closes)]
+        ended = [end_minute(place, market, case.close_s) for _ in range(case.closes)]
         after = processor_s(place, named)
     delays = {end["minute"]: end["delay_ms"] / 1000 for end in ended}
     return delays, {name: (used - before.get(name, 0.0)) / case.closes for name, used in after.items()}
@@ -173,7 +178,8 @@ def _stepped(place: Place, file: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def _market(place: Place, case: LatencyCase, first_minute: int) -> Iterator[subprocess.Popen[str]]:
+def running_market(place: Place, case: LatencyCase, first_minute: int) -> Iterator[subprocess.Popen[str]]:
+    """Run the market of a case; `end_minute` lets its minutes end."""
     options = {
         "redis_url": place.servers.redis_url,
         "database_url": place.servers.database_url,
@@ -192,18 +198,19 @@ def _market(place: Place, case: LatencyCase, first_minute: int) -> Iterator[subp
             process.kill()
 
 
-def _end_minute(place: Place, market: subprocess.Popen[str], seconds: float) -> dict[str, int]:
+def end_minute(place: Place, market: subprocess.Popen[str], seconds: float) -> dict[str, int]:
     """Let one minute end; return when nothing of it waits for its detectors any more."""
     assert market.stdin is not None
     assert market.stdout is not None
     market.stdin.write(f"{seconds}\n")
     market.stdin.flush()
     ended: dict[str, int] = json.loads(market.stdout.readline())
-    wait_for(lambda: not place.count("SELECT sum(undetected) FROM checkpoint"), within_s=_WITHIN_S, every_s=0.05)
+    wait_for(lambda: not place.count("SELECT sum(undetected) FROM checkpoint"), within_s=WITHIN_S, every_s=0.05)
     return ended
 
 
-def _is_shared(place: Place, workers: int) -> bool:
+def is_shared(place: Place, workers: int) -> bool:
+    """Tell whether so many workers own all partitions."""
     rows = place.database.execute(
         "SELECT count(*) FROM lease WHERE unit LIKE 'partition:%%' AND owner IS NOT NULL GROUP BY owner", ()
     ).fetchall()
@@ -214,11 +221,12 @@ def _is_shared(place: Place, workers: int) -> bool:
 
 
 @contextmanager
-def _listening(place: Place, heard: dict[str, list[tuple[str, float]]]) -> Iterator[None]:
+def listening(place: Place, heard: dict[str, list[tuple[str, float]]]) -> Iterator[None]:
+    """Subscribe to the channels of some kinds; keep each message with the time (Unix s) at which it was heard."""
     ended = threading.Event()
     listeners = [
-        threading.Thread(target=_listen, args=(place.servers.redis_url, channel, heard[kind], ended))
-        for kind, channel in _CHANNELS.items()
+        threading.Thread(target=_listen, args=(place.servers.redis_url, _CHANNELS[kind], messages, ended))
+        for kind, messages in heard.items()
     ]
     for listener in listeners:
         listener.start()
@@ -238,7 +246,7 @@ def _listen(url: str, channel: str, heard: list[tuple[str, float]], ended: threa
                 heard.append((message["data"], time.time()))
 
 
-def _waits(messages: list[tuple[str, float]], delays: dict[int, float]) -> dict[int, list[float]]:
+def waits_of(messages: list[tuple[str, float]], delays: dict[int, float]) -> dict[int, list[float]]:
     """Return the seconds from each measured minute's close to each of its 1-minute results."""
     waits: dict[int, list[float]] = {minute: [] for minute in delays}
     for data, at_s in messages:
@@ -262,7 +270,7 @@ def _by_minute(waits: dict[int, list[float]]) -> dict[str, list[float]]:
     }
 
 
-def _latency(waits: list[float]) -> Latency:
+def latency_of(waits: list[float]) -> Latency:
     p50, p99 = np.percentile(waits, (50, 99))
     return Latency(len(waits), float(p50), float(p99), max(waits))
 

@@ -29,6 +29,8 @@ from latency import LatencyCase, measure_closes
 from massive_frames import massive_frames_rate
 from memory import resident_mb
 from moves import pauses
+from page_clients import CLIENTS, page_clients
+from page_pixels import NoChromium, page_pixels
 from place import fresh_place
 from rich.console import Console
 from rich.table import Table
@@ -44,6 +46,7 @@ TICKS_A_BAR = 300
 SYMBOLS, PARTITIONS = 70, 16  # the main case
 LATENCY_SYMBOLS = (70, 1_000, 5_000, 10_000)
 API_SECONDS = 60.0
+PAGE_CLOSES, BUSY_CLOSES = 10, 60  # the busy ones are those of an hour
 DAILY_SYMBOLS, DAILY_PROCESSES = 5_000, (1, 2)
 SIDE_CASES = ((500, 16, 300), (10_000, 16, 150), (70, 1, 300), (70, 64, 300))  # symbols, partitions, ticks a bar
 
@@ -100,6 +103,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="with --symbols: how many")
     parser.add_argument("--daily", action="store_true", help="only: a daily run over 5,000 symbols")
     parser.add_argument("--api", action="store_true", help="only: every call of the HTTP API, beside a fleet")
+    parser.add_argument("--page", action="store_true", help="only: from PUBLISH to the page, and 50 clients of it")
     parser.add_argument("--memory", action="store_true", help="resident memory after 10 M and 100 M ticks, too")
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
@@ -110,7 +114,7 @@ def main() -> None:
     try:
         with embedded_servers(folder / "data", log=lambda _: None) as servers:
             machine = _machine(servers)
-            only = arguments.latency or arguments.daily or arguments.api
+            only = arguments.latency or arguments.daily or arguments.api or arguments.page
             if not only:
                 _run_cases(report, servers, sizes, folder, memory=arguments.memory)
             if arguments.daily or not only:
@@ -119,6 +123,8 @@ def main() -> None:
                 _latencies(report, servers, _latency_cases(arguments))
             if arguments.api or not only:
                 _api_calls(report, servers)
+            if arguments.page or not only:
+                _page(report, servers)
     finally:
         shutil.rmtree(folder)
     OUT.parent.mkdir(exist_ok=True)
@@ -227,12 +233,47 @@ def _daily_runs(report: Report, servers: Servers) -> None:
     report.add("ratio", "daily run, one / two processes", runs[0].seconds / runs[-1].seconds, "")
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def _page(report: Report, servers: Servers) -> None:
+    """Measure the page in Chromium, and what its clients cost; the browser that comes first lowers what follows it."""
+    _page_clients(report, servers)
+    for title, browser_first in (("all of one priority", False), ("the browser first", True)):
+        case = f"(l) the page in Chromium, {title}"
+        with fresh_place(servers, PARTITIONS) as place:
+            try:
+                measured = page_pixels(place, _free_port(), PAGE_CLOSES, browser_first=browser_first)
+            except NoChromium as e:
+                report.add(case, "PUBLISH to row", "not measured", "", str(e))
+                return
+        for what, one in measured.latencies.items():
+            note = f"{one.messages:,} seen; p50 {one.p50_s:.3f} s, max {one.max_s:.3f} s"
+            report.add(case, f"{what}, p99", one.p99_s, "s", note, **asdict(one))
+        report.add(case, "patterns without a row", measured.unseen, "", "the list shows 300")
+
+
+def _page_clients(report: Report, servers: Servers) -> None:
+    with fresh_place(servers, PARTITIONS) as place:
+        measured = page_clients(place, _free_port(), PAGE_CLOSES, BUSY_CLOSES)
+    case = "(l) clients of the page"
+    for clients, one in ((0, measured.without), (CLIENTS, measured.beside)):
+        published, calls = one.published, one.calls
+        note = f"{published.messages:,} messages; p50 {published.p50_s:.3f} s, max {published.max_s:.3f} s"
+        report.add(case, f"close to PUBLISH, {clients} clients, p99", published.p99_s, "s", note, **asdict(published))
+        note = f"p50 {calls.p50_ms:.1f}, max {calls.max_ms:.0f} ms; {calls.calls} calls, {calls.faults} with a 5xx"
+        report.add(case, f"the API's calls, {clients} clients, p99", calls.p99_ms, "ms", note, **asdict(calls))
+        report.add(case, f"the API's processor time of a close, {clients} clients", one.api_cpu_s * 1000, "ms")
+    for closes, resident in measured.resident_mb:
+        report.add(case, f"the API's resident memory after {closes} closes", resident, "MB")
+
+
 def _api_calls(report: Report, servers: Servers) -> None:
     """Measure every call of the HTTP API for a minute, and what it answers while PostgreSQL stands still."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     with fresh_place(servers, PARTITIONS) as place:
-        beside, hung = api_calls(place, port, API_SECONDS)
+        beside, hung = api_calls(place, _free_port(), API_SECONDS)
     for case, answered in (("(k) API beside a fleet", beside), ("(k) API, PostgreSQL stopped", hung)):
         for call, took in answered.items():
             note = f"p50 {took.p50_ms:.1f}, max {took.max_ms:.0f} ms; {took.calls} calls, {took.faults} with a 5xx"

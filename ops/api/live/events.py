@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from litestar import get
 from litestar.concurrency import sync_to_thread
 from litestar.params import HeaderParameter, QueryParameter
-from litestar.response import ServerSentEvent
-from litestar.response.sse import ServerSentEventMessage
+from litestar.response import Stream
 
 from ....contracts.errors import ServerAway
 from ....db.pool import Pool
@@ -16,6 +15,7 @@ from ....db.tables.results import results_after
 from ..parameters import OneSymbol
 from ..refusals import refusals
 from ..service import Service, Shared
+from .blocks import HEADERS, MEDIA_TYPE, chunks_of, hello, reset, sign_of_life
 from .event_hub import Event, read_id
 from .wanted import KINDS, Wanted, wanted_of
 
@@ -36,9 +36,7 @@ Kinds = Annotated[
 
 
 @get("/events", responses=refusals(400, 422, 503), tags=["live"])
-async def events(
-    service: Shared, last_id: LastId = None, kinds: Kinds = None, symbol: OneSymbol = None
-) -> ServerSentEvent:
+async def events(service: Shared, last_id: LastId = None, kinds: Kinds = None, symbol: OneSymbol = None) -> Stream:
     """Receive the results live: bars, patterns, indicators, alerts, messages of runs.
 
     An event's id is the result's id. No event after Last-Event-ID is left out, but some may come twice if another
@@ -47,40 +45,31 @@ async def events(
     wanted = wanted_of(kinds, symbol)
     after = read_id(last_id) if last_id else None
     service.hub.check_room()
-    return ServerSentEvent(_heard(service, wanted, after))
+    return Stream(_heard(service, wanted, after), media_type=MEDIA_TYPE, headers=HEADERS)
 
 
-async def _heard(
-    service: Service, wanted: Wanted, after: tuple[int, int] | None
-) -> AsyncIterator[ServerSentEventMessage]:
+async def _heard(service: Service, wanted: Wanted, after: tuple[int, int] | None) -> AsyncIterator[bytes]:
     client, is_remembered = service.hub.join(after)
     try:
-        yield _block(data=None, comment="hello", retry=_RETRY_MS)
+        yield hello(_RETRY_MS)
         if after is not None and not is_remembered:
             missed = await sync_to_thread(_missed, service.database, after)
             if missed is None:
-                yield _block(event="reset", data="{}")
+                yield reset()
             client.put_first(missed or [])
         said_s, last = time.monotonic(), None
         while (news := await client.next(_SIGN_EVERY_S)) is not None:
-            for event in news:
-                last = event.id
-                if (data := wanted.data_of(event)) is not None:
-                    yield _block(id=event.id, event=event.kind, data=data)
-                    said_s, last = time.monotonic(), None
+            for chunk in chunks_of(news, wanted):
+                yield chunk
+                said_s = time.monotonic()
+            last = news[-1].id if news else last
             if time.monotonic() - said_s >= _SIGN_EVERY_S:
-                # With the last id: a client that receives few events must not come back with an id that is deleted.
-                yield _block(data=None, comment="still here", id=last)
-                said_s, last = time.monotonic(), None
+                yield sign_of_life(last)
+                said_s = time.monotonic()
     except ServerAway:
         return  # the client connects again by itself, with the same Last-Event-ID
     finally:
         service.hub.leave(client)
-
-
-def _block(**fields: Any) -> ServerSentEventMessage:
-    """Make a block with LF line ends: some clients read CR LF as two."""
-    return ServerSentEventMessage(sep="\n", **fields)
 
 
 def _missed(database: Pool, after: tuple[int, int]) -> list[Event] | None:

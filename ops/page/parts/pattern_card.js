@@ -7,7 +7,10 @@ import { isLong } from "./timeframes.js";
 const SIGNS = { bullish: "▲", bearish: "▼", neutral: "◆" };
 const CLASSES = { bullish: "up", bearish: "down" };
 
-export const price = (value) => (value === null || value === undefined ? "" : value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: value < 10 ? 4 : 2, useGrouping: false }));
+// Made once: a number's own toLocaleString makes a format at each call, and lists have hundreds of prices.
+const [LOW, HIGH] = [4, 2].map((most) => new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: most, useGrouping: false }));
+
+export const price = (value) => (value === null || value === undefined ? "" : (value < 10 ? LOW : HIGH).format(value));
 export const barTime = (pattern) => (isLong(pattern.timeframe) ? new Date(pattern.time * 1000).toISOString().slice(0, 10) : minute(pattern.time * 1000));
 
 /** Return an element with the direction, for example ▲ bullish, in its colour. */

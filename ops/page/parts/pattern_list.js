@@ -7,6 +7,8 @@ import { liveOf, patternKey, patternOf } from "./symbol_data.js";
 const MOST = 300;
 const AGAIN_MS = 15_000; // read the table so often: the stream does not say which patterns were superseded
 
+const { compare } = new Intl.Collator();
+
 /** Return the key of a pattern among those of all symbols. */
 export const listKey = (pattern) => `${pattern.symbol}|${pattern.timeframe}|${patternKey(pattern)}`;
 
@@ -40,9 +42,11 @@ export class PatternList {
     clearInterval(this.#timer);
   }
 
-  /** Return the patterns, the newest first. */
+  /** Return the patterns, the newest first, and forget the oldest ones if there are too many. */
   sorted() {
-    return [...this.patterns.values()].sort((a, b) => b.ended - a.ended || a.symbol.localeCompare(b.symbol) || a.pattern.localeCompare(b.pattern));
+    const all = [...this.patterns.values()].sort((a, b) => b.ended - a.ended || compare(a.symbol, b.symbol) || compare(a.pattern, b.pattern));
+    for (const old of all.splice(MOST)) this.patterns.delete(listKey(old));
+    return all;
   }
 
   async #stored() {
@@ -66,9 +70,7 @@ export class PatternList {
   #found(list, id) {
     const fresh = list.map((one) => ({ ...liveOf(one), result: id })).filter((one) => this.#wants(one));
     for (const one of fresh) this.patterns.set(listKey(one), one);
-    if (!fresh.length) return;
-    for (const old of this.sorted().slice(MOST)) this.patterns.delete(listKey(old));
-    this.#hear.fresh(fresh);
+    if (fresh.length) this.#hear.fresh(fresh);
   }
 
   // A listed pattern that is no longer in the table was superseded: a late tick removed it from its bar.
@@ -79,7 +81,7 @@ export class PatternList {
       const keys = new Set(stored.map(listKey));
       const oldest = stored.at(-1)?.ended ?? -Infinity;
       const gone = [...this.patterns.values()].filter((one) => before.has(listKey(one)) && !one.gone && one.ended > oldest && !keys.has(listKey(one)));
-      gone.forEach((one) => (one.gone = true));
+      for (const one of gone) this.patterns.set(listKey(one), { ...one, gone: true });
       if (gone.length) this.#hear.gone();
     } catch {
       return; // the header says that the API does not answer

@@ -1,10 +1,11 @@
 // A table with headers: the same for every view.
 
-import { fill, h } from "./dom.js";
+import { arrange, change, fill, h } from "./dom.js";
 
 /**
  * Make a table. columns: [{ title, cell(row): text or node, number: true for right-aligned }].
- * rows(list, attributes) replaces the rows; attributes(row): of its <tr>.
+ * rows(list, attributes) replaces the rows; attributes(row): of its <tr>. An object of the last list keeps its <tr> with
+ * the same cells: a row that says something else must be a new object.
  */
 export function table(caption, columns, empty = "nothing yet") {
   const body = h("tbody");
@@ -13,8 +14,17 @@ export function table(caption, columns, empty = "nothing yet") {
   const element = h("div", { class: "table", tabindex: 0, role: "region", "aria-label": caption },
     h("table", {}, h("caption", { class: "unseen" }, caption), h("thead", {}, head), body));
   const cells = (row) => columns.map((column) => h("td", { class: column.number ? "number" : null }, column.cell(row) ?? ""));
-  const draw = (list, attributes) =>
-    fill(body, list.length ? list.map((row) => h("tr", attributes(row), cells(row))) : h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty)));
+  let drawn = new Map(); // row -> its <tr>
+  const rowOf = (row, attributes) => {
+    const known = drawn.get(row);
+    if (!known) return h("tr", attributes, cells(row));
+    change(known, attributes);
+    return known;
+  };
+  const draw = (list, attributes) => {
+    drawn = new Map(list.map((row) => [row, rowOf(row, attributes(row))]));
+    arrange(body, drawn.size ? [...drawn.values()] : [h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty))]);
+  };
   const rows = (list, attributes = () => ({})) => keepFocus(body, () => draw(list, attributes));
   fill(body, h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, "reading")));
   return { element, rows };

@@ -10,7 +10,8 @@ import { TIMEFRAMES } from "../parts/timeframes.js";
 
 const FILTERS = ["symbol", "pattern", "timeframe", "direction", "confidence", "quiet"];
 const KEPT = "tickstock-patterns";
-const DRAW_MS = 250; // draw at most so often
+const FLASH_MS = 1_600; // a new row stands out so long
+const DRAW_MS = 100; // draw at once, but at most so often: a close of the whole market comes in many pieces
 
 /** Show the view. values: those in the address. Returns a function that ends the view. */
 export function show(main, values, frame) {
@@ -26,7 +27,9 @@ class Patterns {
   #list = null;
   #closed = false;
   #timer = null;
+  #next = 0; // when the list may be drawn again, in ms of performance.now()
   #fresh = new Set(); // keys that were not drawn yet
+  #flashing = new Set(); // keys of the rows that stand out
   #shown = []; // the patterns that are drawn in quiet mode
   #message = h("p", { class: "message", role: "alert" });
   #more = h("button", { class: "more", hidden: true, onclick: () => this.#take() });
@@ -104,10 +107,11 @@ class Patterns {
   #soon() {
     this.#timer ??= setTimeout(() => {
       this.#timer = null;
+      this.#next = performance.now() + DRAW_MS;
       if (this.#closed) return;
       if (this.#filters.quiet) this.#wait();
       else this.#take();
-    }, DRAW_MS);
+    }, Math.max(0, this.#next - performance.now()));
   }
 
   // In quiet mode only the number of waiting patterns changes.
@@ -120,13 +124,22 @@ class Patterns {
   #take() {
     this.#more.hidden = true;
     this.#shown = this.#list.sorted();
-    this.#draw();
+    if (!this.#filters.quiet) this.#flash([...this.#fresh]);
     this.#fresh.clear();
+    this.#draw();
+  }
+
+  // Without an animation: of a hundred rows it would take a processor until its end.
+  #flash(keys) {
+    keys.forEach((key) => this.#flashing.add(key));
+    if (keys.length) setTimeout(() => {
+      keys.forEach((key) => this.#flashing.delete(key));
+      if (!this.#closed) this.#draw();
+    }, FLASH_MS);
   }
 
   #draw() {
-    const flash = (one) => (this.#fresh.has(listKey(one)) && !this.#filters.quiet ? "flash" : null);
-    this.#rows.rows(this.#shown, (one) => ({ class: flash(one), "data-key": listKey(one), "data-result": one.result ?? null }));
+    this.#rows.rows(this.#shown, (one) => ({ class: this.#flashing.has(listKey(one)) ? "new" : null, "data-key": listKey(one), "data-result": one.result ?? null }));
   }
 }
 
