@@ -32,7 +32,7 @@ class Abandoned(NamedTuple):
 
 
 def abandon_replay(where: Place, name: str, partitions: int | None, stop: Stop) -> Abandoned:
-    """Abandon a replay, with a worker of our own in addition to the running ones.
+    """Abandon a replay, with a worker of our own in addition to the running ones, and delete its numbers in Redis.
 
     Raises UsageError if there is nothing to abandon, LeaseTaken if a replay runs, SetupError if the wait was stopped.
     """
@@ -43,10 +43,13 @@ def abandon_replay(where: Place, name: str, partitions: int | None, stop: Stop) 
         workers = [fleet.start(where, "worker", "--consumer", f"abandon-{os.getpid()}")]
         try:
             with fleet.stopped_at_the_end(workers):
-                return _abandon(
+                abandoned = _abandon(
                     connection, client, name, count, lease=lease, wait=stop.wait,
                     is_hopeless=lambda: fleet.expect_one_alive(workers),
                 )  # fmt: skip
+            # Only now: a worker writes `done` just after the commit that we waited for.
+            forget_flow(client, name, range(count))
+            return abandoned
         finally:
             lease.release()
 
@@ -82,7 +85,7 @@ def _abandon(
     is_hopeless: Callable[[], None],
     wait: Callable[[float], bool],
 ) -> Abandoned:
-    """Ask every partition to drop its open bars, wait for that, and delete the producer's numbers in Redis.
+    """Ask every partition to drop its open bars, and wait for that.
 
     is_hopeless: raises if no worker is left. Raises SetupError if the wait was stopped.
     """
@@ -96,6 +99,5 @@ def _abandon(
         lease.check()
         if wait(_LOOK_EVERY_S):
             raise SetupError("stopped before every partition had dropped its bars: run the command again")
-    forget_flow(client, name, range(partitions))
     rows = read_ledger(connection, name)
     return Abandoned(sum(row.lost for row in rows), sum(row.applied for row in rows))

@@ -400,7 +400,7 @@ def test_a_fleet_that_runs_is_named(world_of, wait_for):
 def test_what_runs_have_to_say_stays_and_is_told_afterwards(world_of, wait_for):
     world = world_of(2)
     with world.working():
-        wait_for(lambda: world.rows("SELECT count(*) FROM lease WHERE owner = 'w1'") == [(3,)])
+        wait_for(lambda: world.rows("SELECT count(*) FROM lease WHERE owner = 'w1'") == [(4,)])
     world.rows("INSERT INTO outbox (partition, number, kind, body) VALUES (-1, 1, 'run', '[]')")
     world.rows("UPDATE run_result SET number = 1")
     assert world.repartition(1) == RepartitionOutcome(2, 0)
