@@ -14,6 +14,7 @@ from ..contracts.bounds import READ_TICKS
 from ..contracts.errors import LeaseTaken, ServerAway
 from ..contracts.frames.frame import MAX_TICKS
 from ..contracts.stop import Stop
+from ..contracts.ticks import MAX_TS_NS
 from ..db import redis
 from ..db.lease import LEASE_TTL_S
 from ..db.metrics import HOLES, PARTITIONS_OWNED, UNDETECTED_BARS
@@ -26,6 +27,7 @@ from ..db.world import REAL, World
 from .commit.commit import Commit
 from .lookout import IDS_AHEAD
 from .partition.partition_state import PartitionState
+from .partition.tick_check import MS_NS
 from .partition_reader import Entries
 from .restore.recovery import AWAY, Recovery
 from .steady_clock import Reading
@@ -204,7 +206,7 @@ class Worker:
         # After a restore, take turns without a pause: there may be one more partition to take over.
         waits = self._pacing.has_news or any(map(self._committer.has_detectable, self._states.values()))
         at_once = entries or self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
-        block_ms = 0 if at_once else self.options.block_ms
+        block_ms = 0 if at_once else self._longest_block_ms()
         try:
             entries |= self._reader.read(partitions, count=self._read_count, block_ms=block_ms)
         except ReplyTooLarge as e:
@@ -215,6 +217,13 @@ class Worker:
             return self.read()  # a turn without a read would look like one that found nothing
         self._read_at = self._clock.read(self._reader.read_at_ms)
         return entries
+
+    def _longest_block_ms(self) -> int:
+        """Return how long a read may wait: until the next bar closes, which only a read that begins later does."""
+        now_ns = self._world.monotonic_ns()
+        states = [state for partition, state in self._states.items() if partition not in self._reader.restoring]
+        until_ns = min((state.until_close_ns(now_ns) for state in states), default=MAX_TS_NS)
+        return min(self.options.block_ms, max(0, -(-until_ns // MS_NS)))
 
     def apply(self, entries: dict[int, Entries], before_ns: int) -> None:
         """⑤ Put the entries into the open bars. before_ns: monotonic time before the read.

@@ -9,10 +9,9 @@ import numpy as np
 
 from ...contracts.runs import RunStatus
 from ...contracts.ticks import Column
+from ..arrays import numbers_of
 from ..postgres import Connection
 from ..queries import query
-
-_ARRAY_HEADER = 20  # bytes: dimensions, flags, type, length, first index
 
 
 class SymbolMinutes(NamedTuple):
@@ -41,14 +40,9 @@ def load_minutes(connection: Connection, symbols: Sequence[str], first: datetime
 
 
 def _symbol_minutes(number: int, minute: bytes, columns: Sequence[bytes]) -> SymbolMinutes:
-    minutes = _numbers(minute, ">i4")
+    minutes = numbers_of(minute, ">i4")
     order = slice(None) if (minutes[1:] > minutes[:-1]).all() else np.argsort(minutes)
-    return SymbolMinutes(number, minutes[order], *(_numbers(column, ">f8")[order] for column in columns))
-
-
-def _numbers(array: bytes, form: str) -> Column:
-    """Return the numbers of an array in PostgreSQL's binary format: each after its length."""
-    return np.frombuffer(array, [("bytes", ">i4"), ("value", form)], offset=_ARRAY_HEADER)["value"]
+    return SymbolMinutes(number, minutes[order], *(numbers_of(column, ">f8")[order] for column in columns))
 
 
 def unknown_symbols(connection: Connection, symbols: Sequence[str]) -> list[str]:

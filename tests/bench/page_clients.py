@@ -53,7 +53,7 @@ def page_clients(place: Place, port: int, closes: int, busy_closes: int) -> Clie
 
 
 def _closes(fleet: PageFleet, closes: int) -> Beside:
-    heard: dict[str, list[tuple[str, float]]] = {"patterns": []}
+    heard: dict[str, list[tuple[bytes, float]]] = {"patterns": []}
     before = _cpu_s(fleet)
     with listening(fleet.place, heard), ThreadPoolExecutor(1) as beside:
         calls = beside.submit(lambda: asyncio.run(Client(fleet.port).send(_CALLS, {}, closes * fleet.close_s)))

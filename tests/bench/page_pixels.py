@@ -65,7 +65,7 @@ def page_pixels(place: Place, port: int, closes: int, *, browser_first: bool) ->
     browser_first: the fleet, and all that this process does later, has a lower priority than the browser, which a
     person has on a machine of their own.
     """
-    heard: dict[str, list[tuple[str, float]]] = {"patterns": []}
+    heard: dict[str, list[tuple[bytes, float]]] = {"patterns": []}
     with _chromium() as browser:
         if browser_first:
             os.nice(_LOWER)
@@ -77,7 +77,7 @@ def page_pixels(place: Place, port: int, closes: int, *, browser_first: bool) ->
 
 
 def _beside(
-    fleet: PageFleet, browser: Any, closes: int, heard: dict[str, list[tuple[str, float]]]
+    fleet: PageFleet, browser: Any, closes: int, heard: dict[str, list[tuple[bytes, float]]]
 ) -> tuple[dict[str, float], dict[str, float], dict[int, float]]:
     """Return when rows and candles were seen, and the delays of the minutes."""
     url = f"http://127.0.0.1:{fleet.port}"

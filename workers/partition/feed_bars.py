@@ -7,9 +7,11 @@ import numpy as np
 
 from ...contracts.bar import MINUTE_NS, Bars
 from ...contracts.names import REPAIR_FEED, minute_feed
-from ...contracts.ticks import Mask
+from ...contracts.ticks import MAX_TS_NS, Mask
 from ..marks import NO_MARKS, Marks
 from .bar_book import NO_BARS, closed_by_clock, closed_by_next
+
+_NO_MINUTE = MAX_TS_NS // MINUTE_NS
 
 
 @dataclass(slots=True)
@@ -38,6 +40,12 @@ class FeedBars:
         if not self.replay:
             return closed_by_clock(self.bars, self.clock_ns, lateness_ns)
         return np.ones(len(self.bars), bool) if self.ended else closed_by_next(self.bars)
+
+    def next_close_ns(self, lateness_ns: int) -> int:
+        """Return when the first of these bars, or of the higher ones that wait, closes: Unix ns by the feed's clock."""
+        minutes = self.bars["minute"].min(initial=_NO_MINUTE) + 1
+        higher = (self.waiting["minute"] + self.waiting["timeframe"]).min(initial=_NO_MINUTE)
+        return int(min(minutes, higher)) * MINUTE_NS + lateness_ns
 
     def due_higher(self, waiting: Marks, lateness_ns: int) -> Mask:
         """Mark the bars of higher timeframes that are closed, by the rule of 1-minute bars."""

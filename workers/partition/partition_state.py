@@ -301,6 +301,17 @@ class PartitionState:
             clock_ns = book.base_ns + max(0, now_ns - book.seen_at_ns)
             book.clock_ns = max(book.clock_ns, min(clock_ns, self._held_ns(name)))
 
+    def until_close_ns(self, now_ns: int) -> int:
+        """Return in how many ns `tick_clocks` closes the next live bar; negative: it is due. now_ns: monotonic time."""
+        waits = [MAX_TS_NS]
+        for name, book in self.feeds.items():
+            if book.replay or book.seen_at_ns is None:
+                continue
+            close_ns = book.next_close_ns(self.limits.lateness_ns)
+            if close_ns <= self._held_ns(name):
+                waits.append(close_ns - book.base_ns - (now_ns - book.seen_at_ns))
+        return min(waits)
+
     def _held_ns(self, feed: str) -> int:
         """Return when a feed's earliest waiting frame arrived, in Unix ns: its clock stops there for now."""
         flows = [flow for flow in self.flows.values() if flow.held and feed in (flow.feed, minute_feed(flow.feed))]
