@@ -524,16 +524,21 @@ def windows_of(
     return Windows(opened, high, low, close, volume, np.minimum(ends, depth), wider if depth < WINDOW else None)
 
 
-def run_around(bars: Column, minute: int, splits: Splits = NO_SPLITS) -> slice:
-    """Return the slice of a symbol's bars (CLOSED_DTYPE, by minute) that is the run at a minute, or after it.
+def runs_around(bars: Column, counts: Column, minutes: Column, splits: Splits = NO_SPLITS) -> tuple[Column, Column]:
+    """Return where the run at a minute of each history, or after it, begins and ends in `bars`: (n,) each.
 
-    No window crosses runs: there is a long gap or a split between them.
+    No window crosses runs: there is a long gap or a split between them. bars: CLOSED_DTYPE, `counts` of each history,
+    one after the other, each of another symbol and by minute. minutes: one for each history.
     """
-    cuts = np.flatnonzero(_begin_runs(bars["minute"][:-1], bars["close"][:-1], bars[1:], splits)) + 1
-    at = max(0, int(np.searchsorted(bars["minute"], minute, side="right")) - 1)
-    place = int(np.searchsorted(cuts, at, side="right"))
-    bounds = [0, *cuts.tolist(), len(bars)]
-    return slice(bounds[place], bounds[place + 1])
+    ends = np.cumsum(counts)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    before = np.bincount(owner[bars["minute"] <= minutes[owner]], minlength=len(counts))
+    at = ends - counts + np.maximum(before - 1, 0)
+    cuts = np.append(np.flatnonzero(begin_runs(bars, splits)), len(bars))
+    place = np.searchsorted(cuts, at, side="right")
+    is_there = counts > 0
+    begin = np.where(is_there, cuts[np.maximum(place - 1, 0)], ends)
+    return begin, np.where(is_there, cuts[np.minimum(place, len(cuts) - 1)], ends)
 
 
 def begin_runs(bars: Column, splits: Splits) -> Column:

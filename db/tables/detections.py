@@ -229,13 +229,12 @@ class WantedBars(NamedTuple):
     slack: int
 
 
-def load_bars(connection: Connection, wanted: WantedBars) -> list[Column]:
-    """Load these bars, oldest first.
+def load_bars(connection: Connection, wanted: WantedBars) -> tuple[Column, Column]:
+    """Load these bars, one history after the other, each oldest first.
 
-    Returns for each history an array of minute, open, high, low, close, volume_micro, notional.
+    Returns an array of minute, open, high, low, close, volume_micro, notional; and the number of bars of each history.
     """
     values = {
-        "number": list(range(len(wanted.minutes))),
         "symbol": list(wanted.symbols),
         "minute": list(wanted.minutes),
         "is_whole": list(wanted.is_whole),
@@ -247,17 +246,12 @@ def load_bars(connection: Connection, wanted: WantedBars) -> list[Column]:
     name = "load_recent_bars" if wanted.timeframe == 1 else "load_recent_higher_bars"
     loaded = connection.cursor(binary=True).execute(query(name), values, prepare=False).fetchall()
     found = [row for row in sorted(loaded) if row[1]]
-    form = {"minute": ">i4"}
-    columns = {
-        name: joined_numbers([row[place] for row in found], form.get(name, ">f8"))
-        for place, name in enumerate(_LOADED.names or (), start=1)
-    }
-    rows = np.empty(len(columns["minute"]), _LOADED)
-    for name, column in columns.items():
-        rows[name] = column
     counts = np.zeros(len(wanted.minutes), np.int64)
-    counts[[row[0] for row in found]] = [len(numbers_of(row[1], ">i4")) for row in found]
-    return np.split(rows, np.cumsum(counts)[:-1])
+    counts[[row[0] - 1 for row in found]] = [len(numbers_of(row[1], ">i4")) for row in found]
+    rows = np.empty(counts.sum(), _LOADED)
+    for place, column in enumerate(_LOADED.names or (), start=1):
+        rows[column] = joined_numbers([row[place] for row in found], ">i4" if column == "minute" else ">f8")
+    return rows, counts
 
 
 def session_sums_before(connection: Connection, wanted: Sequence[tuple[str, int, int]]) -> dict[int, tuple[int, int]]:

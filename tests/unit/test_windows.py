@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from tickstockpl.workers.windows import CLOSED_DTYPE, SLACK, WINDOW, History, run_around, session_of, windows_of
+from tickstockpl.workers.windows import CLOSED_DTYPE, SLACK, WINDOW, History, runs_around, session_of, windows_of
 
 OPENING = 23_019_210  # 2013-10-07 13:30 UTC, 09:30 in New York
 NIGHT = OPENING - 600
@@ -409,8 +409,17 @@ def test_bars_behind_a_gap_are_told_apart_within_a_batch_and_from_the_last_bar_b
     ("minute", "run"), [(1, (0, 3)), (2, (0, 3)), (YEARS - 5, (0, 3)), (YEARS, (3, 5)), (2**31 - 1, (3, 5))]
 )
 def test_the_run_around_a_minute_ends_at_the_gaps(minute, run):
-    chosen = run_around(bars(0, [0, 1, 2, YEARS, YEARS + 1], price=1.0), minute)
-    assert (chosen.start, chosen.stop) == run
+    (begin,), (stop,) = runs_around(bars(0, [0, 1, 2, YEARS, YEARS + 1], price=1.0), np.array([5]), np.array([minute]))
+    assert (begin, stop) == run
+
+
+def test_the_runs_of_several_histories_are_found_together_also_of_those_without_bars():
+    three = [bars(1, [0, YEARS, YEARS + 1], price=1.0), bars(4, [7], price=1.0), bars(9, [5, YEARS], price=1.0)]
+    counts, minutes = np.array([0, 3, 0, 1, 2, 0]), np.array([9, 1, 9, 0, YEARS, 9])
+    begin, stop = runs_around(np.concatenate(three), counts, minutes)
+    assert [*zip(begin.tolist(), stop.tolist(), strict=True)] == [(0, 0), (0, 1), (3, 3), (3, 4), (5, 6), (6, 6)]
+    nothing = runs_around(bars(0, [], price=1.0), np.array([0, 0]), np.array([1, 2]))
+    assert [places.tolist() for places in nothing] == [[0, 0], [0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -430,7 +439,8 @@ def test_a_night_that_changes_the_unit_of_the_price_begins_a_new_history(closed,
     after["open"] = opened
     assert history_of(before).begin_runs(after).tolist() == [begins]
     assert history_of(before, after).end_of(0) == (1 if begins else 2)
-    assert run_around(np.concatenate([before, after]), OPENING + minutes).start == (1 if begins else 0)
+    begin, _ = runs_around(np.concatenate([before, after]), np.array([2]), np.array([OPENING + minutes]))
+    assert begin.tolist() == [1 if begins else 0]
 
 
 def test_a_late_bar_from_before_a_split_does_not_fit_into_the_history_behind_it():

@@ -139,13 +139,13 @@ class Detector:
         """Tell which marked bars the history of a track does not reach."""
         return np.asarray(_ends_of(marks) > self._reach_of(marks["symbol"])[_PLACE[track]])
 
-    def set_reach(self, symbol: int, minute: int, track: Track | None = None) -> None:
-        """Note the last minute of one of a symbol's histories, or of each: a minute, COMPLETE, or NOT_LOADED."""
-        if symbol >= self._reach.shape[1]:
-            more = ((0, 0), (0, symbol + 1))
+    def set_reach(self, symbols: Codes | int, minutes: Minutes | int, track: Track | None = None) -> None:
+        """Note the last minutes of some symbols' histories, of one track or of all: COMPLETE and NOT_LOADED, too."""
+        if (last := int(np.max(symbols))) >= self._reach.shape[1]:
+            more = ((0, 0), (0, last + 1))
             self._reach = np.pad(self._reach, more, constant_values=NOT_LOADED)
             self._used = np.pad(self._used, more)
-        self._reach[slice(None) if track is None else _PLACE[track], symbol] = minute
+        self._reach[slice(None) if track is None else _PLACE[track], symbols] = minutes
 
     def leave_last(self, symbol: int, track: Track, changed: Minutes) -> None:
         """Shorten the reach of a history to before the last of these changed bars (starts) that it reaches.

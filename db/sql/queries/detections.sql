@@ -174,8 +174,8 @@ SELECT f.at, f.flow_id, 'pattern_detected', 'TickStockPL', 'PATTERN_PUBLISHED', 
 -- For each symbol the bars up to one minute, as many as a window has, and those that follow; all, or the regular ones. A row
 -- for each symbol, and in it an array for each column, in the binary format: a row for each bar takes ten times as long.
 SELECT w.number, b.*
-  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[], %(is_whole)s::bool[])
-    AS w (number, symbol, minute, is_whole)
+  FROM unnest(%(symbol)s::text[], %(minute)s::int[], %(is_whole)s::bool[])
+    WITH ORDINALITY AS w (symbol, minute, is_whole, number)
  CROSS JOIN LATERAL (
        SELECT array_send(array_agg(minute)), array_send(array_agg(open)), array_send(array_agg(high)),
               array_send(array_agg(low)), array_send(array_agg(close)), array_send(array_agg(volume_micro)),
@@ -193,8 +193,8 @@ SELECT w.number, b.*
 
 -- load_recent_higher_bars --
 SELECT w.number, b.*
-  FROM unnest(%(number)s::int[], %(symbol)s::text[], %(minute)s::int[], %(is_whole)s::bool[])
-    AS w (number, symbol, minute, is_whole)
+  FROM unnest(%(symbol)s::text[], %(minute)s::int[], %(is_whole)s::bool[])
+    WITH ORDINALITY AS w (symbol, minute, is_whole, number)
  CROSS JOIN LATERAL (
        SELECT array_send(array_agg(minute)), array_send(array_agg(open)), array_send(array_agg(high)),
               array_send(array_agg(low)), array_send(array_agg(close)), array_send(array_agg(volume_micro)),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ....contracts.ticks import Codes, Mask, Minutes
+from ....contracts.ticks import Codes, Column, Mask, Minutes
 from ....contracts.timeframe import HIGHER
 from ....db.postgres import Connection
 from ....db.tables.detections import WantedBars, load_bars, session_sums_before
@@ -17,7 +17,7 @@ from ...marks import AFFECTED, NO_MARKS, PATTERNS, Marks, joined, marks_of
 from ...partition.bar_book import NO_BARS
 from ...partition.partition_state import PartitionState
 from ...sessions import EXTENDED, REGULAR_MINUTES, TRACKS, Sessions, Track, session_of
-from ...windows import CLOSED_DTYPE, SLACK, ClosedRows, run_around
+from ...windows import CLOSED_DTYPE, SLACK, ClosedRows, History, runs_around
 
 _NO_MINUTE = 2**31 - 1
 
@@ -134,56 +134,54 @@ class HistoryLoader:
         wanted = WantedBars(track.timeframe, names, first.tolist(), is_whole, window, SLACK)
         if are_old:
             put_back_around(self._connection, wanted)
-        loaded = load_bars(self._connection, wanted)
+        rows, counts = load_bars(self._connection, wanted)
         bounds = np.cumsum([0, *(len(place.symbols) for place in places)])
+        ends = np.concatenate([[0], np.cumsum(counts)])
         return [
-            self._take(track, place, loaded[begin:end])
+            self._take(track, place, rows[ends[begin] : ends[end]], counts[begin:end])
             for place, (begin, end) in zip(places, pairwise(bounds.tolist()), strict=True)
         ]
 
-    def _take(self, track: Track, place: _Place, loaded: Sequence[ClosedRows]) -> list[Minutes]:
+    def _take(self, track: Track, place: _Place, rows: ClosedRows, counts: Column) -> list[Minutes]:
         """Put loaded bars into the histories of one partition; return the minutes of each symbol's bars."""
         detector, symbols, first = place
         if not len(symbols):
             return []
-        history = detector.histories[track]
-        found = [_closed_bars(int(symbol), rows) for symbol, rows in zip(symbols, loaded, strict=True)]
-        runs = [run_around(rows, minute, detector.splits) for rows, minute in zip(found, first.tolist(), strict=True)]
-        bars = [rows[run] for rows, run in zip(found, runs, strict=True)]
-        sums = self._session_sums(place.names, bars) if track == REGULAR_MINUTES else {}
+        history, bars = detector.histories[track], _closed_bars(np.repeat(symbols, counts), rows)
+        begin, stop = runs_around(bars, counts, first, detector.splits)
+        ends, minutes, owner = np.cumsum(counts), rows["minute"], np.repeat(np.arange(len(counts)), counts)
+        at = np.arange(len(bars))
+        in_run = (at >= begin[owner]) & (at < stop[owner])
+        later = np.bincount(owner[in_run & (minutes > first[owner])], minlength=len(counts))
+        begins = np.append(minutes, 0)[begin]  # if there is none, no matter what
         history.clear(symbols)
-        history.append(np.concatenate(bars))
-        before = [(rows["minute"] <= minute).sum() for rows, minute in zip(bars, first, strict=True)]
-        begins = [rows["minute"][0] if run.start else 0 for rows, run in zip(bars, runs, strict=True)]
-        history.note_cut(symbols, np.array(before) >= history.window, np.array(begins))
-        for i, (symbol, rows) in enumerate(zip(symbols.tolist(), bars, strict=True)):
-            history.add_before(symbol, sums.get(i, (0, 0)))
-            reach = COMPLETE
-            if runs[i].stop < len(loaded[i]):  # there is no bar up to the begin of the next run
-                reach = loaded[i]["minute"][runs[i].stop] - 1
-            elif (rows["minute"] > first[i]).sum() == SLACK:  # there may be more
-                reach = rows["minute"][-1]
-            detector.set_reach(symbol, reach, track)
+        history.append(bars.compress(in_run))
+        is_inside = begin > ends - counts
+        history.note_cut(symbols, stop - begin - later >= history.window, np.where(is_inside, begins, 0))
+        if track == REGULAR_MINUTES:
+            self._add_session_sums(place, history, np.where(counts > 0, begins, NOT_LOADED))
+        reach = np.where(later == SLACK, np.append(minutes, 0)[stop - 1], COMPLETE)  # so many: there may be more
+        # There is no bar up to the begin of the next run.
+        detector.set_reach(symbols, np.where(stop < ends, np.append(minutes, 0)[stop] - 1, reach), track)
         detector.note_used(track.timeframe, symbols)
-        return [rows["minute"] for rows in loaded]
+        return np.split(minutes, ends[:-1])
 
-    def _session_sums(self, names: Sequence[str], bars: Sequence[ClosedRows]) -> dict[int, tuple[int, int]]:
-        """Return the session sums before the first loaded bar, for each index whose bars begin inside a session."""
-        wanted = {}
-        for i, rows in enumerate(bars):
-            session = int(session_of(rows["minute"][:1])[0]) if len(rows) else NOT_LOADED
-            if 0 <= session < (rows["minute"][0] if len(rows) else 0):
-                wanted[i] = (names[i], session, int(rows["minute"][0]))
-        if not wanted:
-            return {}
-        sums = session_sums_before(self._connection, list(wanted.values()))
-        return {i: sums[number] for number, i in enumerate(wanted) if number in sums}
+    def _add_session_sums(self, place: _Place, history: History, first: Minutes) -> None:
+        """Add the session sums before each symbol's first bar (its minute), if it begins inside a session."""
+        sessions = session_of(first)
+        inside = np.flatnonzero((sessions >= 0) & (sessions < first))
+        if not len(inside):
+            return
+        names = place.names
+        wanted = [(names[i], int(sessions[i]), int(first[i])) for i in inside.tolist()]
+        for number, sums in session_sums_before(self._connection, wanted).items():
+            history.add_before(int(place.symbols[inside[number]]), sums)
 
 
-def _closed_bars(symbol: int, rows: ClosedRows) -> ClosedRows:
+def _closed_bars(symbols: Codes, rows: ClosedRows) -> ClosedRows:
     bars = np.empty(len(rows), CLOSED_DTYPE)
     for name in CLOSED_DTYPE.names or ():
-        bars[name] = symbol if name == "symbol" else rows[name]
+        bars[name] = symbols if name == "symbol" else rows[name]
     return bars
 
 
