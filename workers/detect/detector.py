@@ -104,8 +104,8 @@ class Detector:
         self._reach = np.zeros((len(TRACKS), 0), np.int64)
         self._used = np.zeros((len(TRACKS), 0), np.int64)
         self.turn = 0  # set by HistoryMemory: the number of the commit
-        # By track and symbol: the minute and values last published of each indicator.
-        self._published: dict[tuple[Track, int], dict[str, tuple[int, Sequence[float]]]] = {}
+        # By track and indicator: the minute and values last published of each symbol.
+        self._published: dict[tuple[Track, str], dict[int, tuple[int, Sequence[float]]]] = {}
 
     def _new_history(self, track: Track) -> History:
         if track in self.wanted:
@@ -252,8 +252,9 @@ class Detector:
         known = symbols[symbols < self._reach.shape[1]]
         self._reach[place, known] = NOT_LOADED
         self.histories[track].clear(symbols)
-        for symbol in symbols.tolist():
-            self._published.pop((track, symbol), None)
+        for published in (some for (its, _), some in self._published.items() if its == track):
+            for symbol in symbols.tolist():
+                published.pop(symbol, None)
 
     def absorb(self, bars: ClosedRows, revised: Mask, *, publish: bool) -> Marks:
         """Put new and revised 1-minute bars (sorted by symbol, then minute) into their symbols' histories.
@@ -455,16 +456,15 @@ class Detector:
 
     def _publish(self, track: Track, marks: Marks, column: IndicatorColumn, found: FoundIndicators) -> None:
         """Choose the values to publish; a recomputed one only if it is the symbol's newest and differs."""
-        again = np.array(column.again)
+        again, symbols = np.array(column.again), marks["symbol"].tolist()
         is_newest = self.histories[track].last_minutes(marks["symbol"]) == marks["minute"]
-        rows = []
-        for row in np.flatnonzero(marks["publish"] & (~again | is_newest)).tolist():
-            published = self._published.setdefault((track, int(marks["symbol"][row])), {})
-            latest = (column.minutes[row], column.values[row])
-            if not column.again[row] or published.get(column.indicator) != latest:
-                rows.append(row)
-                published[column.indicator] = latest
-        found.to_publish += column.take(rows).each()
+        published = self._published.setdefault((track, column.indicator), {})
+        told = marks["publish"] & ~again
+        latest = [*zip(column.minutes, column.values, strict=True)]
+        for row in np.flatnonzero(marks["publish"] & again & is_newest).tolist():
+            told[row] = published.get(symbols[row]) != latest[row]
+        published |= {symbols[row]: latest[row] for row in np.flatnonzero(told & is_newest).tolist()}
+        found.to_publish += column.take(np.flatnonzero(told).tolist()).each()
 
     def located(self, track: Track, marks: Marks) -> tuple[Marks, Column]:
         """Return the marks of a track's bars, and where each ends in its history; it may lack some bars."""
