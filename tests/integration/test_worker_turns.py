@@ -49,7 +49,7 @@ class Stage:
         self.admin = psycopg.connect(servers.database_url, autocommit=True)
         open_stream(self.admin, 1)
         self.worker = Worker(
-            WorkerOptions("w", block_ms=1, detects=False, **options),
+            WorkerOptions("w", detects=False, **({"block_ms": 1} | options)),
             database=self.database,
             client=self.client,
             redis_url=servers.redis_url,
@@ -115,6 +115,30 @@ def test_a_minute_closes_after_the_lateness_by_the_worlds_clock(stage, wait_for)
     assert stage.bars() == []
     stage.turns(after_s=1.5)
     assert stage.bars() == [(2,)]
+
+
+def test_a_read_waits_no_longer_than_until_the_next_bar_closes(migrated_servers, wait_for, monkeypatch):
+    asked = []
+    with closing(Stage(migrated_servers, block_ms=50)) as stage:
+        read = stage.worker._reader.read
+
+        def read_at_once(partitions, *, count, block_ms):
+            asked.append(block_ms)
+            return read(partitions, count=count, block_ms=0)
+
+        monkeypatch.setattr(stage.worker._reader, "read", read_at_once)
+        at_ns = wait_for(lambda: (now_ns := time.time_ns()) // SECOND_NS % 60 < 50 and now_ns)
+        stage.send((0, 2), at_ns=at_ns)  # its frame says whole milliseconds
+        stage.worker.turn()
+        left_s = 60.5 - at_ns // 10**6 % 60_000 / 1000
+        for until_s in (0.051, 0.0195, -0.001):
+            stage.fake.now_s += left_s - until_s
+            left_s = until_s
+            stage.worker.turn()
+        assert asked[-3:-1] == [50, 20]
+        assert asked[-1] == 0
+        stage.turns()
+        assert stage.bars() == [(2,)]
 
 
 def test_a_hole_is_given_up_after_the_worlds_wait_however_long_the_servers_have_run(stage, wait_for):

@@ -97,6 +97,27 @@ def test_a_bar_closes_by_the_clock_though_its_symbol_is_silent():
     assert closed(state) == [("live", "A", 0, 10, 10, 1)]
 
 
+def test_the_time_until_the_next_close_is_that_of_the_earliest_bar_and_none_that_a_clock_does_not_close():
+    state, feed, replay = new_state(), Feed(), Feed("r", "r")
+    apply(state, replay.body(("A", 1, 10, 1), born=1), at=1, now=100)
+    assert state.until_close_ns(int(100 * SECOND)) > 10**9 * SECOND
+    apply(state, feed.body(("A", 1, 10, 1), ("B", 61, 10, 1), born=2), at=2, now=101)
+    assert state.until_close_ns(int(102 * SECOND)) == int(57.5 * SECOND)
+    assert state.until_close_ns(int(160 * SECOND)) == int(-0.5 * SECOND)
+    held_behind_a_hole(state, at=30)
+    assert state.until_close_ns(int(160 * SECOND)) > 10**9 * SECOND
+
+
+def test_the_time_until_the_next_close_is_also_that_of_a_longer_bar_whose_minutes_are_closed():
+    state, feed = new_state(), Feed()
+    apply(state, feed.body(("A", 1, 10, 1), born=1), at=1, now=100)
+    waiting = marks_of(np.array([0]), np.array([M]), NEW, publish=True)
+    waiting["timeframe"] = 5
+    state.committed(state.safe_position, state.closed(), NO_MARKS, {"live": waiting}, held=state.held)
+    state.feeds["live"].bars = state.feeds["live"].bars[:0]
+    assert state.until_close_ns(int(100 * SECOND)) == int((300 - 1 + LATENESS_S) * SECOND)
+
+
 def test_a_bar_closes_by_the_clock_of_another_symbols_frames():
     state, feed = new_state(), Feed()
     apply(state, feed.body(("A", 1, 10, 1), born=1), feed.body(("B", 70, 20, 1), born=70), at=70)
