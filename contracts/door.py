@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from .bounds import DOOR_PLAIN_WEIGHT
 from .partition import MAX_POSITION, SEQ_BITS, Position, number_of
 from .spellings.tick_values import shown
+from .spellings.timestamps import numbers_of
 from .ticks import MAX_BODY_BYTES, Refused
 
 MARK = b"tickstock:id"  # first field of an entry whose sender chose an invalid id; its value is that id
@@ -31,20 +34,19 @@ def number_entries(entries: Sequence[tuple[bytes, Fields]], most_ms: int) -> Num
 
     most_ms: the largest valid time (Unix ms). Redis gives later ids only after a sender chose one.
     """
-    numbered: list[tuple[int, Fields]] = []
-    weights: list[int] = []
-    total = marks = 0
-    most_ms = min(most_ms, MAX_POSITION.ms)
-    for entry_id, fields in entries:
-        ms, seq = map(int, entry_id.split(b"-"))
-        if ms > most_ms or seq > MAX_POSITION.seq:
-            return Numbered(numbered, weights, total, marks, is_whole=False)
-        size = sum(map(len, fields))
-        total += size
-        marks += fields[0] == MARK
-        numbered.append((ms << SEQ_BITS | seq, fields))
-        weights.append(size if b"data" in fields else DOOR_PLAIN_WEIGHT)
-    return Numbered(numbered, weights, total, marks, is_whole=True)
+    ms, seq = numbers_of([entry_id.replace(b"-", b" ") for entry_id, _ in entries]).reshape(-1, 2).T
+    is_valid = (ms <= max(0, min(most_ms, MAX_POSITION.ms))) & (seq <= MAX_POSITION.seq)
+    count = len(entries) if is_valid.all() else int(is_valid.argmin())
+    numbers = ms[:count] << np.uint64(SEQ_BITS) | seq[:count]
+    fields = [its for _, its in entries[:count]]
+    sizes = [*map(len, map(b"".join, fields))]
+    return Numbered(
+        [*zip(numbers.tolist(), fields, strict=True)],
+        [size if b"data" in its else DOOR_PLAIN_WEIGHT for size, its in zip(sizes, fields, strict=True)],
+        sum(sizes),
+        [its[0] for its in fields].count(MARK),
+        is_whole=count == len(entries),
+    )
 
 
 def is_numbered(position: Position, most_ms: int) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Context, Decimal
 from functools import lru_cache
@@ -30,7 +30,7 @@ _ISO = re.compile(
 _TRUNCATING = Context(prec=64, rounding=ROUND_DOWN)
 _MAX_LENGTH = 64
 _WHOLE_DIGITS = 19  # always fit a uint64
-_SECOND_DIGITS = 10  # seconds with at most 10 digits and nine decimals fit a uint64
+_SECOND_DIGITS, _DECIMALS = 10, 9  # seconds with at most 10 digits and nine decimals fit a uint64
 
 
 def timestamp_of(value: object) -> int:
@@ -61,15 +61,14 @@ def timestamp_column(texts: Sequence[bytes]) -> NDArray[np.int64]:
     ns = np.zeros(len(texts), "<i8")
     ns[whole] = _ns_of_wholes([texts[i] for i in whole])
     rest = sorted(set(range(len(texts))).difference(whole))
-    decimal = [i for i in rest if _is_decimal_seconds(texts[i])]
-    ns[decimal] = _ns_of_decimals([texts[i] for i in decimal])
-    other = sorted(set(rest).difference(decimal))
+    is_decimal, ns[rest] = _ns_of_decimals([texts[i] for i in rest])
+    other = [rest[i] for i in np.flatnonzero(~is_decimal).tolist()]
     ns[other] = [_ns_or_zero(texts[i]) for i in other]
     return ns
 
 
 def _ns_of_wholes(texts: Sequence[bytes]) -> NDArray[np.int64]:
-    numbers = np.fromiter(map(int, texts), "<u8", len(texts))
+    numbers = numbers_of(texts)
     ns = np.zeros(len(texts), "<i8")
     for unit, lowest, above in _BOUNDS:
         inside = (numbers >= lowest) & (numbers < above)
@@ -77,16 +76,26 @@ def _ns_of_wholes(texts: Sequence[bytes]) -> NDArray[np.int64]:
     return ns
 
 
-def _is_decimal_seconds(text: bytes) -> bool:
-    if not 0 <= text.find(b".") <= _SECOND_DIGITS or len(text) > _MAX_LENGTH:
-        return False
-    return text.replace(b".", b"", 1).isdigit()
+def _ns_of_decimals(texts: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return which texts are seconds with decimals, and timestamp_of of these, 0 if it is invalid."""
+    points = np.fromiter((text.find(b".") for text in texts), "<i8", len(texts))
+    lengths = np.fromiter(map(len, texts), "<i8", len(texts))
+    digits = [text.replace(b".", b"", 1) for text in texts]
+    is_decimal = np.fromiter(map(bytes.isdigit, digits), bool, len(texts))
+    is_decimal &= (points >= 0) & (points <= _SECOND_DIGITS) & (lengths <= _MAX_LENGTH)
+    some, places = np.flatnonzero(is_decimal), lengths - 1 - points
+    for i in np.flatnonzero(is_decimal & (places > _DECIMALS)).tolist():
+        digits[i] = digits[i][: points[i] + _DECIMALS]
+    numbers = numbers_of(digits[i] for i in some.tolist())
+    numbers *= 10 ** np.maximum(_DECIMALS - places, 0)[some].astype("<u8")
+    ns = np.zeros(len(texts), "<i8")
+    ns[some] = np.where((numbers >= MIN_TS_NS) & (numbers < MAX_TS_NS), numbers, 0)
+    return is_decimal, ns
 
 
-def _ns_of_decimals(texts: Sequence[bytes]) -> NDArray[np.int64]:
-    parts = [text.partition(b".") for text in texts]
-    ns = np.fromiter([int(whole + (part + b"000000000")[:9]) for whole, _, part in parts], "<u8", len(texts))
-    return np.where((ns >= MIN_TS_NS) & (ns < MAX_TS_NS), ns, 0).astype("<i8")
+def numbers_of(texts: Iterable[bytes]) -> NDArray[np.uint64]:
+    """Return the whole numbers below 2^64 that some texts of digits are."""
+    return np.fromstring(b" ".join(texts), "<u8", sep=" ")
 
 
 def _ns_or_zero(text: bytes) -> int:
