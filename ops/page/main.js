@@ -1,11 +1,13 @@
 // The frame around the views: the choice of the view, the fleet's health, the time zone.
 
 import { get } from "./parts/api.js";
-import { fill, h, say } from "./parts/dom.js";
+import { change, fill, h, say } from "./parts/dom.js";
+import { healthWord } from "./parts/health.js";
 import * as place from "./parts/place.js";
 import { setZone } from "./parts/times.js";
 
 const HEALTH_EVERY_MS = 5_000;
+const AGAIN_MS = 2_000; // where a view's module did not come
 const VIEWS = {
   market: { title: "Market", load: () => import("./views/market.js") },
   patterns: { title: "Patterns", load: () => import("./views/patterns.js") },
@@ -16,28 +18,42 @@ const VIEWS = {
 };
 const main = document.getElementById("view");
 const zone = document.getElementById("zone");
+const links = new Map(Object.entries(VIEWS).map(([name, { title }]) => [name, h("a", { href: `#${name}` }, title)]));
 let shown = { view: null, close: () => {} };
 
 /** Show the view of the address. A view exports show(element, values, frame), which returns a function that ends it. */
 async function show() {
   const { view, values } = place.read();
-  const name = view in VIEWS ? view : "market";
+  const name = Object.hasOwn(VIEWS, view) ? view : "market";
   if (name !== view) history.replaceState(null, "", place.link(name, values));
   shown.close();
-  setZone(zone.value);
+  chooseZone(values.zone ?? zone.value);
   const mine = (shown = { view: name, close: () => {} });
-  names(name);
+  links.forEach((link, one) => change(link, { "aria-current": one === name ? "page" : null }));
   document.title = `${VIEWS[name].title} - TickStockPL`;
-  const { show: start } = await VIEWS[name].load();
+  const start = await load(name);
   if (shown !== mine) return;
+  if (!start) return failed(mine);
   fill(main);
   main.className = name;
   mine.close = start(main, values, { stream });
 }
 
-function names(present) {
-  const link = ([name, { title }]) => h("a", { href: `#${name}`, "aria-current": name === present ? "page" : null }, title);
-  fill(document.getElementById("views"), Object.entries(VIEWS).map(link));
+/** Return the function that shows a view; undefined: its module did not come. */
+const load = (name) => VIEWS[name].load().then((view) => view.show, () => undefined);
+
+function failed(mine) {
+  fill(main, h("p", { class: "message", role: "alert" }, "the API does not answer: trying again."));
+  stream("reconnecting");
+  setTimeout(() => shown === mine && show(), AGAIN_MS);
+}
+
+/** Use a time zone, and put it into the address: a link shows the same times to others. */
+function chooseZone(name) {
+  zone.value = name;
+  zone.value ||= "ny"; // there is no such zone
+  setZone(zone.value);
+  place.change({ zone: zone.value });
 }
 
 /** Show the state of the connection: live, paused, reconnecting. */
@@ -52,21 +68,25 @@ async function health() {
   try {
     const answer = await get("/health");
     element.dataset.is = answer.status;
-    say(element, `fleet ${answer.status}`);
+    say(element, `fleet ${healthWord(answer.status)}`);
   } catch {
     element.dataset.is = "error";
     say(element, "the API does not answer");
   }
 }
 
-zone.value = localStorage.getItem("tickstock-zone") ?? "ny";
-if (place.read().values.zone) zone.value = place.read().values.zone;
+fill(document.getElementById("views"), [...links.values()]);
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address names the view, not an element
+  main.focus();
+});
+zone.value = localStorage.getItem("tickstock-zone");
 zone.addEventListener("change", () => {
   localStorage.setItem("tickstock-zone", zone.value);
-  place.change({ zone: zone.value === "utc" ? "utc" : "" });
+  place.change({ zone: zone.value });
   show();
 });
 addEventListener("hashchange", show);
-show();
+show().then(() => Object.keys(VIEWS).forEach(load)); // the other views come now, so that they need no API later
 health();
 setInterval(() => document.hidden || health(), HEALTH_EVERY_MS);

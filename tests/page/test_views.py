@@ -213,6 +213,24 @@ def test_the_first_paint_comes_within_a_second(url, visit, figure):
     assert min(took_ms) < 1000  # the quickest: others may use this machine
 
 
+def test_the_browser_runs_nothing_but_the_pages_files(url, visit):
+    visitor = visit(url)
+    page = open_market(visitor)
+    assert page.get_by_role("link", name=re.compile("TradingView")).get_attribute("href").startswith("https://www.trad")
+    assert "Apache License" in page.request.get(f"{url}/page/built/lightweight-charts.LICENSE.txt").text()
+    for view in ("patterns", "fleet", "runs", "backtests", "data"):
+        visitor.open(f"#{view}").locator("main table").first.wait_for()
+    assert visitor.wrong == []  # nothing leaves, and the policy has stopped nothing of the page
+    assert visitor.bytes < 500_000  # all views together
+    policy = page.request.get(url).headers["content-security-policy"]
+    assert ("default-src 'none'" in policy, "script-src 'self';" in policy, "unsafe" in policy) == (True, True, False)
+    inline = (
+        "const one = document.createElement('script'); one.text = 'globalThis.ran = true'; document.head.append(one)"
+    )
+    page.evaluate(inline)
+    assert page.evaluate("globalThis.ran") is None
+
+
 def test_without_the_charts_library_the_page_says_so_and_works(url, visit, outbox):
     visitor = visit(url)
     visitor.page.route("**/page/built/*", lambda route: route.fulfill(status=404, body="{}"))

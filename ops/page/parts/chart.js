@@ -1,7 +1,7 @@
 // Draws one symbol with TradingView's Lightweight Charts: candles, volume, lines of indicators, marks, levels, gaps.
 // It does not call the API. A time is the start of a bar in Unix seconds.
 
-import { colours, library, options } from "./chart_look.js";
+import { colours, library, options, RIGHT_OFFSET } from "./chart_look.js";
 
 const OSCILLATORS = /^(RSI|MACD|ATR|RelativeVolume|Stoch)/; // each of these has its own scale and pane
 const DASHED = 2;
@@ -18,6 +18,7 @@ export class Chart {
   #colours;
   #long; // bars of days and longer: dates without a zone
   #scheme = matchMedia("(prefers-color-scheme: dark)");
+  #reduced = matchMedia("(prefers-reduced-motion: reduce)");
   #painted = () => {};
 
   /**
@@ -145,7 +146,7 @@ export class Chart {
   show(time) {
     const scale = this.#chart.timeScale();
     const index = time === null ? null : scale.timeToIndex(time, true);
-    if (index === null) return scale.scrollToRealTime();
+    if (index === null) return scale.scrollToPosition(RIGHT_OFFSET, !this.#reduced.matches);
     const range = scale.getVisibleLogicalRange();
     const half = Math.min(Math.max(range ? (range.to - range.from) / 2 : 60, 20), 100);
     scale.setVisibleLogicalRange({ from: index - half, to: index + half });

@@ -63,7 +63,7 @@ export class PatternList {
     } catch (error) {
       if (this.#abort.signal.aborted) return;
       this.#hear.failed(error);
-      setTimeout(() => this.#abort.signal.aborted || this.#read(), 3_000);
+      if (error.status === 0 || error.status >= 500) setTimeout(() => this.#abort.signal.aborted || this.#read(), 3_000);
     }
   }
 

@@ -8,7 +8,7 @@ const WRITERS = Object.fromEntries(
 );
 let zone = "ny";
 
-export const setZone = (name) => (zone = name in ZONES ? name : "ny");
+export const setZone = (name) => (zone = Object.hasOwn(ZONES, name) ? name : "ny");
 export const zoneName = () => NAMES[zone];
 
 /** The parts of a time, as text. ms: Unix milliseconds. where: ny or utc; without it, the zone of the page. */

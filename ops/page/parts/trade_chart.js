@@ -122,9 +122,7 @@ export class TradeChart {
     say(this.#message, this.#fault());
     if (!this.#bars.length) return;
     this.#tell(null);
-    try {
-      await load();
-    } catch {
+    if (!(await load())) {
       this.#box.hidden = true;
       return say(this.#message, NO_LIBRARY);
     }

@@ -1,7 +1,8 @@
 // The fleet: its health with what to do, and its parts, in the words of `tickstock status`.
 
 import { get } from "../parts/api.js";
-import { fill, h, say } from "../parts/dom.js";
+import { fill, h, refill, say } from "../parts/dom.js";
+import { healthWord } from "../parts/health.js";
 import { Poll } from "../parts/poll.js";
 import { keep, smallLine } from "../parts/small_line.js";
 import { table } from "../parts/table.js";
@@ -9,7 +10,6 @@ import { clockWithSeconds, minute, span, zoneName } from "../parts/times.js";
 
 const EVERY_MS = 2_000; // as often as the API reads the fleet
 const OLD_S = 15;
-const WORDS = { error: "UNHEALTHY" }; // the others are said as they are
 const LATE_S = 5; // as in `tickstock status`: a worker commits each second
 
 const count = (value) => (value === null || value === undefined ? "unknown" : Math.round(value).toLocaleString("en-US"));
@@ -17,25 +17,35 @@ const seconds = (value) => (value === null || value === undefined ? "-" : value.
 const moment = (text) => (text ? clockWithSeconds(Date.parse(text)) : "-");
 const bad = (text) => h("span", { class: "down" }, text);
 
-// They outlive the view: who comes back sees the line with a hole.
+// Numbers of GET /api/fleet/hour. The points outlive the view, and a restart of the API, which begins with an empty hour.
 const NUMBERS = [
-  { title: "ticks a second", write: count, of: (look) => look.usage.ticks_per_second, points: [] },
-  { title: "bars a minute", write: count, of: (look) => look.feed.bars_per_minute, points: [] },
-  { title: "lag in ticks", write: count, of: (look) => look.lag_ticks, points: [] },
-  { title: "lag in seconds", write: seconds, of: (look) => look.lag_s, points: [] },
-  { title: "results that wait", write: count, of: (look) => look.bridge.untold, points: [] },
+  { title: "ticks a second", name: "ticks_per_second", write: count, points: [] },
+  { title: "bars a minute", name: "bars_per_minute", write: count, points: [] },
+  { title: "lag in ticks", name: "lag_ticks", write: count, points: [] },
+  { title: "lag in seconds", name: "lag_s", write: seconds, points: [] },
+  { title: "results that wait", name: "unpublished", write: count, points: [] },
 ];
+let heard = ""; // the time of the last moment in them
 
 /** Show the view. Returns what ends it. */
 export function show(main, values, frame) {
   const parts = lay(main);
-  const poll = new Poll((signal) => get("/api/fleet", {}, signal), EVERY_MS, {
-    got: (look) => draw(parts, look),
+  const read = (signal) => Promise.all([get("/api/fleet", {}, signal), get("/api/fleet/hour", { after: heard }, signal)]);
+  const poll = new Poll(read, EVERY_MS, {
+    got: ([look, hour]) => {
+      add(hour.moments);
+      draw(parts, look);
+    },
     failed: (error) => say(parts.message, `${error.message}: what is below is older.`),
     state: frame.stream,
   });
   poll.start();
   return () => poll.close();
+}
+
+function add(moments) {
+  for (const moment of moments) for (const { points, name } of NUMBERS) keep(points, Date.parse(moment.at), moment[name]);
+  heard = moments.at(-1)?.at ?? heard;
 }
 
 function lay(main) {
@@ -60,16 +70,14 @@ function lay(main) {
 
 function draw(parts, look) {
   parts.word.dataset.is = look.status;
-  say(parts.word, WORDS[look.status] ?? look.status);
-  const at = Date.parse(look.at);
-  say(parts.read, `read at ${clockWithSeconds(at)} ${zoneName()}`);
+  say(parts.word, healthWord(look.status));
+  say(parts.read, `read at ${clockWithSeconds(Date.parse(look.at))} ${zoneName()}`);
   say(parts.message, look.looked_s > OLD_S ? `This reading is ${span(look.looked_s)} old: a newer one waits for a server.` : look.lines ? "" : "A server does not answer: the numbers below are older.");
-  fill(parts.findings, look.findings.length ? look.findings.map(finding) : h("li", { class: "quiet" }, "nothing to do"));
+  refill(parts.findings, look.findings, (all) => (all.length ? all.map(finding) : h("li", { class: "quiet" }, "nothing to do")));
   if (!look.lines) return;
-  fill(parts.said, look.lines.map(({ part, says }) => [h("dt", {}, part), h("dd", {}, says)]));
-  for (const { number } of parts.lines) if (number.points.at(-1)?.[0] !== at) keep(number.points, at, number.of(look));
+  refill(parts.said, look.lines, (lines) => lines.map(({ part, says }) => [h("dt", {}, part), h("dd", {}, says)]));
   drawLines(parts);
-  for (const { of, table: one } of parts.tables) one.rows(of(look), (row) => ({ "data-name": String(row.name ?? row.consumer ?? row.unit ?? row.partition) }));
+  for (const { of, table: one } of parts.tables) one.again(of(look), (row) => ({ "data-name": String(row.name ?? row.consumer ?? row.unit ?? row.partition) }));
 }
 
 const drawLines = (parts) => parts.lines.forEach(({ number, line }) => line.draw(number.points));

@@ -2,7 +2,7 @@
 
 import { get } from "../parts/api.js";
 import { Chart } from "../parts/chart.js";
-import { load, NO_LIBRARY } from "../parts/chart_look.js";
+import { library, load, NO_LIBRARY } from "../parts/chart_look.js";
 import { fill, h, say } from "../parts/dom.js";
 import { barTime, direction, patternCard, price } from "../parts/pattern_card.js";
 import * as place from "../parts/place.js";
@@ -43,7 +43,8 @@ class Market {
   #closed = false;
   #frames = new Map();
   #read = h("p", { class: "read note" });
-  #message = h("p", { class: "message", role: "alert" });
+  #fault = h("p", { class: "message", role: "alert" }); // what did not work just now
+  #message = h("p", { class: "message", role: "alert" }); // why there is nothing to see
   #canvas = h("div", { class: "canvas" });
   #card = h("div", { class: "card" }, h("p", { class: "note" }, "Point at a mark, or choose a pattern: its rule, confidence, base rate and levels."));
   #log = h("ul", { class: "notes", role: "log", "aria-label": "Changes" });
@@ -57,21 +58,23 @@ class Market {
     this.#main = main;
     this.#frame = frame;
     this.#values = { ...last, ...values };
-    this.#timeframe = this.#values.timeframe in SECONDS ? this.#values.timeframe : "1min";
+    this.#timeframe = Object.hasOwn(SECONDS, this.#values.timeframe) ? this.#values.timeframe : "1min";
     this.#shown = (this.#values.show ?? "").split(",").filter(Boolean);
     this.#patternRows = table("Patterns, the newest first", [
       { title: "bar", cell: barTime },
       { title: "pattern", cell: (pattern) => h("button", { class: pattern.gone ? "link gone" : "link", onclick: () => this.#choose(patternKey(pattern)) }, pattern.pattern) },
       { title: "direction", cell: (pattern) => (pattern.gone ? h("span", { class: "tag warn" }, "superseded") : direction(pattern)) },
-      { title: "sure", number: true, cell: (pattern) => pattern.confidence.toFixed(2) },
+      { title: "confidence", number: true, cell: (pattern) => pattern.confidence.toFixed(2) },
     ], "no patterns on these bars");
   }
 
   async start() {
     try {
-      const [definitions, symbol] = await Promise.all([get("/api/definitions"), this.#symbol(), load().catch(() => say(this.#message, NO_LIBRARY))]);
+      const [definitions, symbol] = await Promise.all([get("/api/definitions"), this.#symbol(), load()]);
       if (this.#closed) return;
+      say(this.#message, library ? "" : NO_LIBRARY);
       definitions.patterns.forEach((one) => this.#rules.set(one.name, one.description));
+      this.#shown = this.#shown.filter((name) => definitions.indicators.some((one) => one.name === name));
       this.#values.symbol = symbol;
       this.#lay(definitions.indicators);
       if (!symbol) return say(this.#message, "No symbol has a bar yet: they appear with the first ticks. Start a producer and a worker, or `tickstock demo`.");
@@ -95,13 +98,14 @@ class Market {
     this.#frames.forEach(cancelAnimationFrame);
   }
 
-  /** Put the choices into the address, and remember them. */
+  /** Put the choices into the address. */
   #keep() {
-    const { symbol } = this.#values;
-    const values = { symbol, timeframe: this.#timeframe, show: this.#shown.join(",") };
-    place.change(values);
-    localStorage.setItem(LAST, JSON.stringify(values));
-    document.title = `${symbol} ${this.#timeframe} - TickStockPL`;
+    place.change(this.#chosen());
+    document.title = `${this.#values.symbol} ${this.#timeframe} - TickStockPL`;
+  }
+
+  #chosen() {
+    return { symbol: this.#values.symbol, timeframe: this.#timeframe, show: this.#shown.join(",") };
   }
 
   #lay(indicators) {
@@ -115,7 +119,7 @@ class Market {
       h("div", { class: "tools bar" }, symbolSearch(this.#values.symbol ?? "", (symbol) => this.#change({ symbol })), frames, drop,
         h("button", { onclick: () => this.#chart?.show(null) }, "Newest")),
       this.#read,
-      h("section", { class: "chart", "aria-label": "Chart" }, this.#message, this.#canvas),
+      h("section", { class: "chart", "aria-label": "Chart" }, h("div", { class: "says" }, this.#fault, this.#message), this.#canvas),
       h("div", { class: "below" }, this.#gaps, this.#log, this.#details),
       h("aside", { class: "side", "aria-label": "Patterns" }, this.#card, this.#patternRows.element));
   }
@@ -141,6 +145,7 @@ class Market {
     this.#notes = [];
     fill(this.#log);
     say(this.#gaps, "");
+    say(this.#fault, "");
     const still = (draw) => (...given) => this.#closed || this.#data !== mine || draw(...given);
     const mine = (this.#data = new SymbolData(this.#values.symbol, this.#timeframe, this.#shown, {
       all: () => still(() => this.#all())(),
@@ -148,10 +153,10 @@ class Market {
       patterns: (...given) => still((changed) => this.#found(changed))(...given),
       lines: () => still(() => this.#soon("lines", () => this.#chart?.lines(mine.lines)))(),
       older: (...given) => still((oldest) => this.#older(oldest))(...given),
-      failed: (...given) => still((error) => say(this.#message, `${error.message}.`))(...given),
+      failed: (...given) => still((error) => say(this.#fault, error ? `${error.message}.` : ""))(...given),
       state: (...given) => still((word) => this.#frame.stream(word))(...given),
     }));
-    this.#chart = this.#draws() ? new Chart(this.#canvas, isLong(this.#timeframe), {
+    this.#chart = library ? new Chart(this.#canvas, isLong(this.#timeframe), {
       pointed: (time, id) => this.#pointed(time, id),
       chosen: (id) => this.#choose(id),
       near: () => this.#data.older(),
@@ -160,14 +165,11 @@ class Market {
     mine.start();
   }
 
-  #draws() {
-    return this.#message.textContent !== NO_LIBRARY;
-  }
-
   // -- changes of the data --
 
   #all() {
-    if (this.#draws()) say(this.#message, this.#data.bars.length ? "" : `${this.#values.symbol} has no ${this.#timeframe} bars yet.`);
+    localStorage.setItem(LAST, JSON.stringify(this.#chosen())); // the API knows this symbol
+    if (library) say(this.#message, this.#data.bars.length ? "" : `${this.#values.symbol} has no ${this.#timeframe} bars yet.`);
     this.#paint();
     this.#tellGaps();
     this.#rows();
@@ -195,7 +197,7 @@ class Market {
     if (isLast) this.#chart?.bar(bar, this.#flashing.has(bar.time));
     else this.#soon("bars", () => this.#chart?.bars(this.#data.bars, this.#flashing));
     if (isRevised || bar.provenance === "partial") this.#soon("marks", () => this.#marks());
-    if (isLast && this.#data.bars.length === 1 && this.#draws()) say(this.#message, "");
+    if (isLast && this.#data.bars.length === 1 && library) say(this.#message, "");
     this.#soon("rows", () => this.#rows());
     if (isLast) this.#tell(bar);
   }

@@ -2,7 +2,7 @@
 
 import { get } from "../parts/api.js";
 import { fill, h, say } from "../parts/dom.js";
-import { barTime, direction, price } from "../parts/pattern_card.js";
+import { barSpan, direction, price } from "../parts/pattern_card.js";
 import { listKey, PatternList } from "../parts/pattern_list.js";
 import * as place from "../parts/place.js";
 import { table } from "../parts/table.js";
@@ -32,7 +32,7 @@ class Patterns {
   #flashing = new Set(); // keys of the rows that stand out
   #shown = []; // the patterns that are drawn in quiet mode
   #message = h("p", { class: "message", role: "alert" });
-  #more = h("button", { class: "more", hidden: true, onclick: () => this.#take() });
+  #more = h("button", { class: "more", hidden: true, onclick: () => this.#ask() });
   #rows = table("Patterns, the newest first", COLUMNS, "no pattern fits these filters yet");
 
   constructor(main, values, frame) {
@@ -121,6 +121,12 @@ class Patterns {
     this.#draw();
   }
 
+  // The button that was clicked is gone after it: the keyboard goes on in the list.
+  #ask() {
+    this.#take();
+    this.#rows.element.focus({ preventScroll: true });
+  }
+
   #take() {
     this.#more.hidden = true;
     this.#shown = this.#list.sorted();
@@ -144,7 +150,7 @@ class Patterns {
 }
 
 const COLUMNS = [
-  { title: "bar", cell: barTime },
+  { title: "bar", cell: barSpan },
   { title: "symbol", cell: (one) => h("a", { href: place.link("market", { symbol: one.symbol, timeframe: one.timeframe, bar: one.time, pattern: one.pattern }) }, one.symbol) },
   { title: "timeframe", cell: (one) => one.timeframe },
   { title: "pattern", cell: (one) => h("span", { class: one.gone ? "gone" : "" }, one.pattern) },
