@@ -36,7 +36,7 @@ async function show() {
   if (!start) return failed(mine);
   fill(main);
   main.className = name;
-  mine.close = start(main, values, { stream });
+  mine.close = start(main, values, { stream, health });
 }
 
 /** Return the function that shows a view; undefined: its module did not come. */
@@ -63,17 +63,14 @@ function stream(word) {
   say(element, word);
 }
 
-async function health() {
+/** Show the fleet's health; a view that reads it tells it, too, so that both say the same. */
+function health(status) {
   const element = document.getElementById("health");
-  try {
-    const answer = await get("/health");
-    element.dataset.is = answer.status;
-    say(element, `fleet ${healthWord(answer.status)}`);
-  } catch {
-    element.dataset.is = "error";
-    say(element, "the API does not answer");
-  }
+  element.dataset.is = status ?? "error";
+  say(element, status ? `fleet ${healthWord(status)}` : "the API does not answer");
 }
+
+const readHealth = () => get("/health").then((answer) => health(answer.status), () => health(null));
 
 fill(document.getElementById("views"), [...links.values()]);
 document.querySelector(".skip").addEventListener("click", (event) => {
@@ -88,5 +85,5 @@ zone.addEventListener("change", () => {
 });
 addEventListener("hashchange", show);
 show().then(() => Object.keys(VIEWS).forEach(load)); // the other views come now, so that they need no API later
-health();
-setInterval(() => document.hidden || health(), HEALTH_EVERY_MS);
+readHealth();
+setInterval(() => document.hidden || readHealth(), HEALTH_EVERY_MS);

@@ -94,7 +94,7 @@ def outbox(database):
 
 def open_view(visitor, place):
     page = visitor.open(place)
-    page.locator("main").get_by_text(VIEWS[place]).first.wait_for()
+    page.locator("main").get_by_text(VIEWS[place]).locator("visible=true").first.wait_for()
     page.locator("#stream[data-is=live]").wait_for()
     return page
 
@@ -110,7 +110,7 @@ def read_view(visitor, place):
         page.locator("summary", has_text="Start a backtest").click()
     said = re.sub(r"read at .*|since \d\d:\d\d|\d+ MB", "", page.locator("main").inner_text())
     fields = page.locator("main input").evaluate_all("all => all.map(one => one.value)")
-    return said, fields, [canvas.screenshot() for canvas in page.locator(".canvas").all()]
+    return said, fields, [canvas.screenshot() for canvas in page.locator(".canvas:visible").all()]
 
 
 def test_clock_zone_and_language_of_the_browser_change_nothing(url, visit, wait_for):
@@ -125,7 +125,7 @@ def test_an_address_of_anything_breaks_nothing(url, visit):
     visitor = visit(url)
     for address in ADDRESSES:
         page = visitor.open(address)
-        page.locator("main > *").first.wait_for()
+        page.locator("main > :visible").first.wait_for()
         page.locator("#stream[data-is=reconnecting]").wait_for(state="hidden")
         assert page.evaluate("document.documentElement.scrollWidth") <= 1280, address[:40]
     visitor.picture("strange-address")

@@ -120,9 +120,11 @@ def test_a_bar_comes_and_a_late_tick_changes_it_and_its_pattern(url, visit, outb
 
 def test_a_link_shows_the_same_to_somebody_else(url, visit):
     page = open_market(visit(url))
-    page.get_by_role("radio", name="5min", exact=True).check(force=True)
     page.locator("summary", has_text="Indicators").click()
     page.get_by_role("checkbox", name="RSI").check()
+    wait_for_text(page, ".read", "rsi_14 64.75")
+    page.keyboard.press("Escape")
+    page.get_by_role("radio", name="5min", exact=True).check(force=True)
     page.locator("#zone").select_option("UTC")
     page.locator(".read").filter(has_text="UTC").wait_for()  # of the bar under the mouse
     other = visit(url).open(page.url.removeprefix(f"{url}/"))
@@ -130,6 +132,25 @@ def test_a_link_shows_the_same_to_somebody_else(url, visit):
     assert other.get_by_role("radio", name="5min", exact=True).is_checked()
     other.locator("summary", has_text="Indicators").click()
     assert other.get_by_role("checkbox", name="RSI").is_checked()
+
+
+def test_each_timeframe_has_its_own_bars(url, visit, database):
+    starts = {"15min": "timestamp", "30min": "timestamp", "hourly": "timestamp"}
+    starts |= {"daily": "date", "weekly": "week_start", "monthly": "month_start"}
+    for number, (name, start) in enumerate(starts.items()):
+        database.execute(
+            f'INSERT INTO ohlcv_{name} (symbol, "{start}", open, high, low, close, volume)'
+            " VALUES ('ACME', '2025-11-03 15:00Z', 100, 300, 50, %s, 9)",
+            [201 + number],
+        )
+    visitor = visit(url)
+    page = open_market(visitor)
+    for number, name in enumerate(starts):
+        page.get_by_role("radio", name=name, exact=True).check(force=True)
+        wait_for_text(page, ".read", f"C {201 + number}.00")
+        when = "2025-11-03 10:00 New York" if name in ("15min", "30min", "hourly") else "2025-11-03 O"
+        assert f"ACME {name} {when}" in page.locator(".read").inner_text()
+    assert visitor.wrong == []
 
 
 def test_a_symbol_is_found_by_its_name_with_the_keyboard(url, visit):

@@ -33,6 +33,7 @@ export function show(main, values, frame) {
   const read = (signal) => Promise.all([get("/api/fleet", {}, signal), get("/api/fleet/hour", { after: heard }, signal)]);
   const poll = new Poll(read, EVERY_MS, {
     got: ([look, hour]) => {
+      frame.health(look.status);
       add(hour.moments);
       draw(parts, look);
     },

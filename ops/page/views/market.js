@@ -37,7 +37,8 @@ class Market {
   #data = null;
   #chart = null;
   #selected = null; // key of a pattern
-  #hovered = null;
+  #hovered = null; // key of a pattern
+  #hovers = false; // the mouse is on a bar
   #flashing = new Set();
   #notes = [];
   #closed = false;
@@ -142,6 +143,7 @@ class Market {
     this.#data?.close();
     this.#chart?.close();
     this.#selected = this.#hovered = null;
+    this.#hovers = false;
     this.#notes = [];
     fill(this.#log);
     say(this.#gaps, "");
@@ -151,7 +153,7 @@ class Market {
       all: () => still(() => this.#all())(),
       bar: (...given) => still((bar, before) => this.#bar(bar, before))(...given),
       patterns: (...given) => still((changed) => this.#found(changed))(...given),
-      lines: () => still(() => this.#soon("lines", () => this.#chart?.lines(mine.lines)))(),
+      lines: () => still(() => this.#soon("lines", () => this.#lines()))(),
       older: (...given) => still((oldest) => this.#older(oldest))(...given),
       failed: (...given) => still((error) => say(this.#fault, error ? `${error.message}.` : ""))(...given),
       state: (...given) => still((word) => this.#frame.stream(word))(...given),
@@ -199,7 +201,7 @@ class Market {
     if (isRevised || bar.provenance === "partial") this.#soon("marks", () => this.#marks());
     if (isLast && this.#data.bars.length === 1 && library) say(this.#message, "");
     this.#soon("rows", () => this.#rows());
-    if (isLast) this.#tell(bar);
+    if (isLast && !this.#hovers) this.#tell(bar);
   }
 
   #revised(bar, before, names) {
@@ -210,6 +212,11 @@ class Market {
       this.#flashing.delete(bar.time);
       if (!this.#closed) this.#soon("bars", () => this.#chart?.bars(this.#data.bars, this.#flashing));
     }, FLASH_MS);
+  }
+
+  #lines() {
+    this.#chart?.lines(this.#data.lines);
+    if (!this.#hovers) this.#tell(this.#data.bars.at(-1));
   }
 
   #found(changed) {
@@ -230,6 +237,7 @@ class Market {
   // -- the user's choices --
 
   #pointed(time, id) {
+    this.#hovers = time !== null;
     this.#tell(time === null ? this.#data.bars.at(-1) : this.#data.bars.find((bar) => bar.time === time));
     const key = this.#data.patterns.has(id) ? id : null;
     if (key === this.#hovered) return;
@@ -279,7 +287,13 @@ class Market {
     const values = [["O", bar.open], ["H", bar.high], ["L", bar.low], ["C", bar.close], ["VWAP", bar.vwap]].filter(([, value]) => value !== null && value !== undefined);
     fill(this.#read, h("strong", {}, this.#values.symbol), ` ${this.#timeframe} `, h("span", { class: "when" }, barTime({ ...bar, timeframe: this.#timeframe })), isLong(this.#timeframe) ? " " : ` ${zoneName()} `,
       values.map(([name, value]) => [` ${name} `, h("span", { class: bar.close < bar.open ? "down" : "up" }, price(value))]), ` V ${number(bar.volume)} `,
-      bar.trades ? `${bar.trades.toLocaleString("en-US")} trades ` : "", words.map(tag));
+      bar.trades ? `${bar.trades.toLocaleString("en-US")} trades ` : "", words.map(tag), this.#outputs(bar.time).map(([name, value]) => `${name} ${number(value)} `));
+  }
+
+  /** Return the outputs of the chosen indicators on a bar: [name, value]. */
+  #outputs(time) {
+    const on = ([name, { points }]) => [name, points.findLast((point) => point.time === time)?.value];
+    return [...this.#data.lines].map(on).filter(([, value]) => value !== undefined);
   }
 
   #tellGaps() {
