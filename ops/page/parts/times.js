@@ -39,6 +39,12 @@ export const marketDay = (ms) => day(ms, "ny");
 /** 2026-11-30 09:31 */
 export const minute = (ms) => `${day(ms)} ${clock(ms)}`;
 
+/** 2026-11-30 09:31 to 09:35; the day again where it is another one; a single minute alone. */
+export function minutesOf(first, last) {
+  if (first === last) return minute(first);
+  return `${minute(first)} to ${day(first) === day(last) ? clock(last) : minute(last)}`;
+}
+
 /** 12 s, 5 min, 3 h, 2 d */
 export function span(seconds) {
   const [size, unit] = [[86_400, "d"], [3_600, "h"], [60, "min"]].find(([size]) => seconds >= 2 * size) ?? [1, "s"];

@@ -5,7 +5,7 @@ import { fill, h, say } from "../parts/dom.js";
 import * as place from "../parts/place.js";
 import { Poll } from "../parts/poll.js";
 import { table } from "../parts/table.js";
-import { clock, clockWithSeconds, day, minute, zoneName } from "../parts/times.js";
+import { clockWithSeconds, day, minutesOf, zoneName } from "../parts/times.js";
 
 const EVERY_MS = 5_000;
 const FEW = 5;
@@ -99,11 +99,7 @@ class Data {
 
 const option = (value, title, selected = false) => h("option", { value, ".selected": selected }, title);
 
-/** 2026-11-30 09:31 to 09:35; the day again where it is another one. */
-function minutes({ first_minute: first, last_minute: last }) {
-  if (first === last) return minute(ms(first));
-  return `${minute(ms(first))} to ${day(ms(first)) === day(ms(last)) ? clock(ms(last)) : minute(ms(last))}`;
-}
+const minutes = (gap) => minutesOf(ms(gap.first_minute), ms(gap.last_minute));
 
 function symbols(gap) {
   if (gap.symbols === null) return gap.partition === null ? "all" : `all of partition ${gap.partition}`;

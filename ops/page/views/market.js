@@ -10,7 +10,7 @@ import { patternKey, SymbolData } from "../parts/symbol_data.js";
 import { symbolSearch } from "../parts/symbol_search.js";
 import { table } from "../parts/table.js";
 import { isLong, SECONDS, TIMEFRAMES } from "../parts/timeframes.js";
-import { minute, zoneName } from "../parts/times.js";
+import { minute, minutesOf, zoneName } from "../parts/times.js";
 
 const LAST = "tickstock-market";
 const FLASH_MS = 1_600;
@@ -46,7 +46,8 @@ class Market {
   #read = h("p", { class: "read note" });
   #fault = h("p", { class: "message", role: "alert" }); // what did not work just now
   #message = h("p", { class: "message", role: "alert" }); // why there is nothing to see
-  #canvas = h("div", { class: "canvas" });
+  #drop = h("details", { class: "drop", onkeydown: (event) => event.key === "Escape" && this.#shut(true), onfocusout: (event) => event.relatedTarget && !this.#drop.contains(event.relatedTarget) && this.#shut() });
+  #canvas = h("div", { class: "canvas", onpointerdown: () => this.#shut() });
   #card = h("div", { class: "card" }, h("p", { class: "note" }, "Point at a mark, or choose a pattern: its rule, confidence, base rate and levels."));
   #log = h("ul", { class: "notes", role: "log", "aria-label": "Changes" });
   #gaps = h("p", { class: "note" });
@@ -115,14 +116,20 @@ class Market {
     const boxes = indicators.map((one) =>
       h("label", {}, h("input", { type: "checkbox", ".checked": this.#shown.includes(one.name), onchange: (event) => this.#toggle(one.name, event.target.checked) }),
         one.name, one.enabled ? "" : h("span", { class: "quiet" }, " (off: has no new values)")));
-    const drop = h("details", { class: "drop", onkeydown: (event) => event.key === "Escape" && (drop.open = false) }, h("summary", {}, "Indicators"), h("div", {}, h("fieldset", {}, h("legend", { class: "unseen" }, "Indicators"), boxes)));
+    fill(this.#drop, h("summary", {}, "Indicators"), h("div", {}, h("fieldset", {}, h("legend", { class: "unseen" }, "Indicators"), boxes)));
     fill(this.#main,
-      h("div", { class: "tools bar" }, symbolSearch(this.#values.symbol ?? "", (symbol) => this.#change({ symbol })), frames, drop,
+      h("div", { class: "tools bar" }, symbolSearch(this.#values.symbol ?? "", (symbol) => this.#change({ symbol })), frames, this.#drop,
         h("button", { onclick: () => this.#chart?.show(null) }, "Newest")),
       this.#read,
       h("section", { class: "chart", "aria-label": "Chart" }, h("div", { class: "says" }, this.#fault, this.#message), this.#canvas),
       h("div", { class: "below" }, this.#gaps, this.#log, this.#details),
       h("aside", { class: "side", "aria-label": "Patterns" }, this.#card, this.#patternRows.element));
+  }
+
+  /** Close the list of indicators. keyboard: its user goes on from the button that opens it. */
+  #shut(keyboard = false) {
+    this.#drop.open = false;
+    if (keyboard) this.#drop.querySelector("summary").focus();
   }
 
   #toggle(name, on) {
@@ -297,7 +304,7 @@ class Market {
   }
 
   #tellGaps() {
-    const words = this.#data.gaps.map((gap) => `${minute(gap.first * 1000)} to ${minute(gap.last * 1000).slice(11)} ${gap.why} (${gap.state})`);
+    const words = this.#data.gaps.map((gap) => `${minutesOf(gap.first * 1000, gap.last * 1000)} ${gap.why} (${gap.state})`);
     say(this.#gaps, words.length ? `Gaps, where ticks may be missing: ${words.slice(0, 5).join("; ")}${words.length > 5 ? `; and ${words.length - 5} more` : ""}` : "");
   }
 

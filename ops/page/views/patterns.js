@@ -64,7 +64,7 @@ class Patterns {
     const levels = ["0.5", "0.6", "0.7", "0.8", "0.9"];
     fill(this.#main,
       h("div", { class: "tools bar" },
-        h("label", { class: "inline" }, "Symbol", h("input", { type: "search", ".value": this.#filters.symbol, placeholder: "all", spellcheck: "false", onchange: (event) => this.#filter("symbol", event.target.value.trim()) })),
+        h("label", { class: "inline" }, "Symbol", h("input", { type: "search", ".value": this.#filters.symbol, placeholder: "all", spellcheck: "false", maxlength: 100, onchange: (event) => this.#filter("symbol", event.target.value.trim()) })),
         choose("pattern", "Pattern", names), choose("timeframe", "Timeframe", TIMEFRAMES), choose("direction", "Direction", ["bullish", "bearish", "neutral"]), choose("confidence", "At least", levels),
         h("label", { class: "inline" }, h("input", { type: "checkbox", ".checked": this.#filters.quiet === "1", onchange: (event) => this.#filter("quiet", event.target.checked ? "1" : "") }), "Quiet: keep the list until I ask"),
         this.#more),
