@@ -55,7 +55,7 @@ def test_gaps_and_dead_letters_are_shown_as_they_come(migrated_servers, database
         [letter] = visitor.rows(LETTERS)
         assert letter[2:] == ["invalid", "price is -1", AS_TEXT, str(len(HOSTILE)), "massive-1", "3"]
 
-        page.get_by_text("1 of 2 producers have ticks without an outcome").wait_for()
+        page.get_by_text("1 of 2 producers: there are ticks without an outcome").wait_for()
         assert visitor.rows("Ledger by producer") == [  # first the one that does not balance
             ["replay-2", "8", "7", "0", "0", "0", "0", "0", "0", "0", "+1"],
             ["massive-1", "1,500", "1,470", "0", "0", "0", "10", "0", "20", "0", "ok"],

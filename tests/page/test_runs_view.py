@@ -53,6 +53,7 @@ def test_a_person_with_the_key_retries_cancels_and_starts_runs(migrated_servers,
         field.fill("wrong")
         field.press("Enter")
         page.get_by_text("The API does not take this key.").wait_for()
+        visitor.picture("runs-key")
         field.fill("right")
         field.press("Enter")
         page.get_by_text(f"Retry of run {failed} started.").wait_for()

@@ -82,8 +82,8 @@ export class EquityChart {
 
   #tell(point) {
     if (!point) return say(this.#read, "");
-    fill(this.#read, `${point.time.slice(0, 10)} `, h("span", { class: "key account" }, `account ${money(point.equity)}`), " ",
-      h("span", { class: "key benchmark" }, `buy and hold ${money(point.benchmark)}`), " ", h("span", { class: "key exposure" }, `in positions ${money(point.exposure)}`));
+    fill(this.#read, `${point.time.slice(0, 10)} `, h("span", { class: "curve account" }, `account ${money(point.equity)}`), " ",
+      h("span", { class: "curve benchmark" }, `buy and hold ${money(point.benchmark)}`), " ", h("span", { class: "curve exposure" }, `in positions ${money(point.exposure)}`));
   }
 
   #rows() {

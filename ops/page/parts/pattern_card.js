@@ -13,10 +13,12 @@ const [LOW, HIGH] = [4, 2].map((most) => new Intl.NumberFormat("en-US", { minimu
 export const price = (value) => (value === null || value === undefined ? "" : (value < 10 ? LOW : HIGH).format(value));
 export const barTime = (pattern) => (isLong(pattern.timeframe) ? new Date(pattern.time * 1000).toISOString().slice(0, 10) : minute(pattern.time * 1000));
 
-/** As barTime; of a bar of several minutes with its end, because lists are in the order of the ends. */
+/** The bar of a pattern in a narrow list: 11-30 09:30 to 10:00. The end, because such lists are in the order of the ends. */
 export function barSpan(pattern) {
   const seconds = SECONDS[pattern.timeframe];
-  return seconds > 60 ? `${barTime(pattern)} to ${clock((pattern.time + seconds) * 1000)}` : barTime(pattern);
+  if (isLong(pattern.timeframe)) return barTime(pattern);
+  const start = minute(pattern.time * 1000).slice("2026-".length);
+  return seconds > 60 ? `${start} to ${clock((pattern.time + seconds) * 1000)}` : start;
 }
 
 /** Return an element with the direction, for example ▲ bullish, in its colour. */

@@ -85,7 +85,7 @@ class Data {
     const { open_gaps: open, missing_gaps: missing } = look.feed;
     say(this.#missing, `${count(open)} open, ${count(missing)} with minutes that the vendor does not have. Producers repair gaps by themselves; tickstock gaps repair does it now. At most ${SHOWN} are listed. Times: ${zoneName()}.`);
     const kinds = Object.entries(look.dead_letters);
-    say(this.#refused, `${kinds.map(([reason, number]) => `${count(number)} ${reason}`).join(", ") || "none"}. At most ${SHOWN} are listed; what cannot be shown is written as \\x1b. tickstock dlq show prints a whole one, dlq requeue sends it again.`);
+    say(this.#refused, `${kinds.map(([reason, number]) => `${count(number)} ${reason}`).join(", ") || "None"}. At most ${SHOWN} are listed; what cannot be shown is written as \\x1b. tickstock dlq show prints a whole one, dlq requeue sends it again.`);
     this.#offer(kinds.map(([reason]) => reason));
   }
 
@@ -142,6 +142,7 @@ const LEDGER = [
 
 function sumsOf({ producers, unbalanced }) {
   if (!producers) return "";
-  const sums = unbalanced ? `${count(unbalanced)} of ${count(producers)} producers have ticks without an outcome: tickstock audit looks further` : `${count(producers)} producers; each tick has one outcome`;
+  const all = `${count(producers)} producer${producers === 1 ? "" : "s"}`;
+  const sums = unbalanced ? `${count(unbalanced)} of ${all}: there are ticks without an outcome; tickstock audit looks further` : `${all}; each tick has one outcome`;
   return `${sums}. At most ${SHOWN} are listed.`;
 }

@@ -15,6 +15,7 @@ const LATE_S = 5; // as in `tickstock status`: a worker commits each second
 const count = (value) => (value === null || value === undefined ? "unknown" : Math.round(value).toLocaleString("en-US"));
 const seconds = (value) => (value === null || value === undefined ? "-" : value.toLocaleString("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 }));
 const moment = (text) => (text ? clockWithSeconds(Date.parse(text)) : "-");
+const wrapped = (name) => h("span", { class: "name" }, name);
 const bad = (text) => h("span", { class: "down" }, text);
 
 // Numbers of GET /api/fleet/hour. The points outlive the view, and a restart of the API, which begins with an empty hour.
@@ -57,7 +58,7 @@ function lay(main) {
     findings: h("ul", { class: "findings", "aria-label": "Findings" }),
     said: h("dl", { class: "said" }),
     lines: NUMBERS.map((number) => ({ number, line: smallLine(number.title, number.write) })),
-    tables: TABLES.map(({ title, columns, none, of }) => ({ of, table: table(title, columns, none), title })),
+    tables: TABLES.map(({ columns, none, ...one }) => ({ ...one, table: table(one.title, columns, none) })),
   };
   drawLines(parts);
   const section = (title, element, name = "") => h("section", { class: name }, h("h2", {}, title), element);
@@ -65,7 +66,7 @@ function lay(main) {
     h("section", { class: "verdict", "aria-label": "Health" }, h("h1", {}, "Health ", parts.word), parts.read, parts.findings),
     h("div", { class: "smalls" }, parts.lines.map(({ line }) => line.element)),
     section("Parts", parts.said, "card"),
-    h("div", { class: "tables" }, parts.tables.map(({ title, table: one }) => section(title, one.element))));
+    h("div", { class: "tables" }, parts.tables.map(({ title, wide, table: one }) => section(title, one.element, wide ? "wide" : ""))));
   return parts;
 }
 
@@ -92,6 +93,19 @@ const state = (one) => (one.running ? h("span", { class: "up" }, "running") : on
 
 const TABLES = [
   {
+    title: "Workers",
+    wide: true,
+    none: "no worker yet",
+    of: (look) => look.workers,
+    columns: [
+      { title: "worker", cell: (one) => one.consumer },
+      { title: "state", cell: state },
+      { title: "partitions", number: true, cell: (one) => String(one.partitions.length) },
+      ...["ticks", "bars", "revisions", "commits", "fenced", "restores"].map((name) => ({ title: name, number: true, cell: (one) => count(one[name]) })),
+      { title: "last commit", cell: (one) => moment(one.updated_at) },
+    ],
+  },
+  {
     title: "Partitions",
     none: "the stream was not created yet",
     of: (look) => look.partitions,
@@ -103,18 +117,6 @@ const TABLES = [
       { title: "lag s", number: true, cell: (one) => (one.lag_s === null ? bad("unknown") : one.lag_s > LATE_S ? bad(seconds(one.lag_s)) : seconds(one.lag_s)) },
       { title: "last commit", cell: (one) => moment(one.last_commit) },
       { title: "pause s", number: true, cell: (one) => seconds(one.pause_s) },
-    ],
-  },
-  {
-    title: "Workers",
-    none: "no worker yet",
-    of: (look) => look.workers,
-    columns: [
-      { title: "worker", cell: (one) => one.consumer },
-      { title: "state", cell: state },
-      { title: "partitions", number: true, cell: (one) => String(one.partitions.length) },
-      ...["ticks", "bars", "revisions", "commits", "fenced", "restores"].map((name) => ({ title: name, number: true, cell: (one) => count(one[name]) })),
-      { title: "last commit", cell: (one) => moment(one.updated_at) },
     ],
   },
   {
@@ -135,7 +137,7 @@ const TABLES = [
     none: "no replay yet",
     of: (look) => look.replays,
     columns: [
-      { title: "replay", cell: (one) => one.name },
+      { title: "replay", cell: (one) => wrapped(one.name) },
       { title: "state", cell: (one) => one.state },
       { title: "ticks", number: true, cell: (one) => count(one.ticks) },
       { title: "ended in", number: true, cell: (one) => `${one.partitions_ended}/${one.partitions}` },
@@ -148,7 +150,7 @@ const TABLES = [
     of: (look) => look.leases,
     columns: [
       { title: "unit", cell: (one) => one.unit },
-      { title: "owner", cell: (one) => one.owner },
+      { title: "owner", cell: (one) => wrapped(one.owner) },
       { title: "epoch", number: true, cell: (one) => String(one.epoch) },
       { title: "left s", number: true, cell: (one) => seconds(one.left_s) },
     ],

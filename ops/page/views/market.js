@@ -4,7 +4,7 @@ import { get } from "../parts/api.js";
 import { Chart } from "../parts/chart.js";
 import { library, load, NO_LIBRARY } from "../parts/chart_look.js";
 import { fill, h, say } from "../parts/dom.js";
-import { barTime, direction, patternCard, price } from "../parts/pattern_card.js";
+import { barSpan, barTime, direction, patternCard, price } from "../parts/pattern_card.js";
 import * as place from "../parts/place.js";
 import { patternKey, SymbolData } from "../parts/symbol_data.js";
 import { symbolSearch } from "../parts/symbol_search.js";
@@ -63,7 +63,7 @@ class Market {
     this.#timeframe = Object.hasOwn(SECONDS, this.#values.timeframe) ? this.#values.timeframe : "1min";
     this.#shown = (this.#values.show ?? "").split(",").filter(Boolean);
     this.#patternRows = table("Patterns, the newest first", [
-      { title: "bar", cell: barTime },
+      { title: "bar", cell: barSpan },
       { title: "pattern", cell: (pattern) => h("button", { class: pattern.gone ? "link gone" : "link", onclick: () => this.#choose(patternKey(pattern)) }, pattern.pattern) },
       { title: "direction", cell: (pattern) => (pattern.gone ? h("span", { class: "tag warn" }, "superseded") : direction(pattern)) },
       { title: "confidence", number: true, cell: (pattern) => pattern.confidence.toFixed(2) },

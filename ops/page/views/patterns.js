@@ -152,10 +152,10 @@ class Patterns {
 const COLUMNS = [
   { title: "bar", cell: barSpan },
   { title: "symbol", cell: (one) => h("a", { href: place.link("market", { symbol: one.symbol, timeframe: one.timeframe, bar: one.time, pattern: one.pattern }) }, one.symbol) },
-  { title: "timeframe", cell: (one) => one.timeframe },
   { title: "pattern", cell: (one) => h("span", { class: one.gone ? "gone" : "" }, one.pattern) },
   { title: "direction", cell: (one) => (one.gone ? h("span", { class: "tag warn" }, "superseded") : direction(one)) },
   { title: "confidence", number: true, cell: (one) => one.confidence.toFixed(2) },
+  { title: "timeframe", cell: (one) => one.timeframe },
   { title: "price", number: true, cell: (one) => price(one.price) },
   { title: "levels", number: true, cell: (one) => one.levels.map(price).join(", ") },
 ];
