@@ -242,7 +242,7 @@ def test_a_restarted_api_is_told_in_each_view_and_nothing_is_left_out(module_ser
         patterns.locator(f'[data-result="{heard}"]').wait_for()
         outbox.publish("bars", live_bar(BARS + 2, 106.5))
         market.locator(".read").filter(has_text="10:32").wait_for()
-        pages["#fleet"].locator("polyline[points*=' ']").first.wait_for()
+        pages["#fleet"].locator("polyline[points*=' ']").first.wait_for(state="attached")
     data.get_by_role("link", name="Runs").click()  # this tab has not shown it yet
     for place, page in pages.items():
         page.locator("#stream[data-is=reconnecting]").wait_for()

@@ -37,6 +37,9 @@ export class Refused extends Error {
   }
 }
 
+/** Tell whether the API does not take a call as it is: the same one again would be refused again. */
+export const isRefused = ({ status }) => status >= 400 && status < 500;
+
 async function ask(method, path, body, signal, headers = {}) {
   const signals = [AbortSignal.timeout(TIMEOUT_MS), signal].filter(Boolean);
   const said = { ...headers };

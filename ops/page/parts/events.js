@@ -1,6 +1,6 @@
 // Receives the results live. After a lost connection it continues after the last result, so nothing is left out.
 
-import { search } from "./api.js";
+import { isRefused, search } from "./api.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 5_000;
@@ -76,7 +76,7 @@ export class Stream {
     let watch = setTimeout(() => once.abort(), SILENT_MS);
     try {
       const answer = await fetch("/events" + search(this.#query), { headers, signal, cache: "no-store" });
-      if (answer.status >= 400 && answer.status < 500) this.#refused(mine);
+      if (isRefused(answer)) this.#refused(mine);
       if (!answer.ok) return false;
       if (!this.#last) this.#hear.fresh();
       this.#hear.state("live");

@@ -1,7 +1,7 @@
 // The data of one symbol in one timeframe: bars, patterns, gaps, indicator values. History comes from the API, news come
 // from the stream of results. `hear` is called at every change.
 
-import { get } from "./api.js";
+import { get, isRefused } from "./api.js";
 import { Stream } from "./events.js";
 import { isLong, SECONDS, secondsOf } from "./timeframes.js";
 
@@ -86,7 +86,7 @@ export class SymbolData {
     if (this.#abort.signal.aborted) return;
     this.#fails = true;
     this.#hear.failed(error);
-    if (error.status === 0 || error.status >= 500) this.#soon("again", LATER_MS, again);
+    if (!isRefused(error)) this.#soon("again", LATER_MS, again);
   }
 
   async #getPatterns(query) {
