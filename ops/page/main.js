@@ -3,9 +3,11 @@
 import { get } from "./parts/api.js";
 import { change, fill, h, say } from "./parts/dom.js";
 import { healthWord } from "./parts/health.js";
+import { recall, remember } from "./parts/memory.js";
 import * as place from "./parts/place.js";
 import { setZone } from "./parts/times.js";
 
+const ZONE = "tickstock-time-zone";
 const HEALTH_EVERY_MS = 5_000;
 const AGAIN_MS = 2_000; // where a view's module did not come
 const VIEWS = {
@@ -77,9 +79,9 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address names the view, not an element
   main.focus();
 });
-zone.value = localStorage.getItem("tickstock-zone");
+zone.value = recall(ZONE).zone ?? "";
 zone.addEventListener("change", () => {
-  localStorage.setItem("tickstock-zone", zone.value);
+  remember(ZONE, { zone: zone.value });
   place.change({ zone: zone.value });
   show();
 });

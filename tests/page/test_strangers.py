@@ -38,8 +38,11 @@ ADDRESSES = [
     "#constructor",
     "#%E0%A4%A",
 ]
-# A clock one day ahead; in Kiritimati it is another day than in New York; in Egypt digits look different.
-WRONG_CLOCK = """
+# A clock one day ahead, and a browser that remembers nothing. In Kiritimati it is another day than in New York, and
+# in Egypt digits look different.
+STRANGE = """
+  for (const name of ["localStorage", "sessionStorage"])
+    Object.defineProperty(globalThis, name, { get() { throw new DOMException("blocked", "SecurityError"); } });
   const Real = Date;
   globalThis.Date = class extends Real {
     constructor(...given) { super(...(given.length ? given : [Real.now() + 86_400_000])); }
@@ -118,9 +121,9 @@ def read_view(visitor, place):
     return said, fields, [canvas.screenshot() for canvas in page.locator(".canvas:visible").all()]
 
 
-def test_clock_zone_and_language_of_the_browser_change_nothing(url, visit, wait_for):
+def test_clock_zone_language_and_memory_of_the_browser_change_nothing(url, visit, wait_for):
     visitor, stranger = visit(url), visit(url, **ELSEWHERE)
-    stranger.page.add_init_script(WRONG_CLOCK)
+    stranger.page.add_init_script(STRANGE)
     for place in VIEWS:
         wait_for(lambda place=place: read_view(visitor, place) == read_view(stranger, place))
     assert visitor.complaints() == stranger.complaints() == []

@@ -1,7 +1,8 @@
 // Calls the API. A refusal becomes an Error with the API's message.
 
+import { TabMemory } from "./memory.js";
+
 const TIMEOUT_MS = 10_000;
-const KEY = "tickstock-key";
 
 /** Send a GET and return its answer. query: values that are null, undefined or "" are left out. */
 export function get(path, query = {}, signal = null) {
@@ -19,10 +20,7 @@ export function search(query) {
 }
 
 /** The API key of this tab, until the tab is closed; null: no key was given, so the page is read-only. */
-export const key = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
-};
+export const key = new TabMemory("tickstock-key");
 
 let ahead = 0; // of the browser's clock, in ms
 

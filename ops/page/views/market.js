@@ -4,6 +4,7 @@ import { get } from "../parts/api.js";
 import { Chart } from "../parts/chart.js";
 import { library, load, NO_LIBRARY } from "../parts/chart_look.js";
 import { fill, h, say } from "../parts/dom.js";
+import { recall, remember } from "../parts/memory.js";
 import { barSpan, barTime, direction, patternCard, price } from "../parts/pattern_card.js";
 import * as place from "../parts/place.js";
 import { patternKey, SymbolData } from "../parts/symbol_data.js";
@@ -56,7 +57,7 @@ class Market {
   #patternRows;
 
   constructor(main, values, frame) {
-    const last = JSON.parse(localStorage.getItem(LAST) ?? "{}");
+    const last = recall(LAST);
     this.#main = main;
     this.#frame = frame;
     this.#values = { ...last, ...values };
@@ -177,7 +178,7 @@ class Market {
   // -- changes of the data --
 
   #all() {
-    localStorage.setItem(LAST, JSON.stringify(this.#chosen())); // the API knows this symbol
+    remember(LAST, this.#chosen()); // the API knows this symbol
     if (library) say(this.#message, this.#data.bars.length ? "" : `${this.#values.symbol} has no ${this.#timeframe} bars yet.`);
     this.#paint();
     this.#tellGaps();

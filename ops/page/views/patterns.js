@@ -2,6 +2,7 @@
 
 import { get } from "../parts/api.js";
 import { fill, h, say } from "../parts/dom.js";
+import { recall, remember } from "../parts/memory.js";
 import { barSpan, direction, price } from "../parts/pattern_card.js";
 import { listKey, PatternList } from "../parts/pattern_list.js";
 import * as place from "../parts/place.js";
@@ -36,7 +37,7 @@ class Patterns {
   #rows = table("Patterns, the newest first", COLUMNS, "no pattern fits these filters yet");
 
   constructor(main, values, frame) {
-    const kept = JSON.parse(localStorage.getItem(KEPT) ?? "{}");
+    const kept = recall(KEPT);
     this.#main = main;
     this.#frame = frame;
     // Use the filters of the address; if it has none, those of the last visit.
@@ -82,7 +83,7 @@ class Patterns {
 
   #keep() {
     place.change(this.#filters);
-    localStorage.setItem(KEPT, JSON.stringify(this.#filters));
+    remember(KEPT, this.#filters);
   }
 
   #open() {
