@@ -142,7 +142,6 @@ def test_an_address_of_anything_breaks_nothing(url, visit):
     visitor.picture("strange-symbol")
     visitor.open("#runs")
     page = visitor.open("#market?timeframe=1min")  # what nobody knows is not remembered
-    page.locator(".card").wait_for()
     page.get_by_role("button", name="Hammer").wait_for()
     assert [said for said in visitor.complaints() if not re.search(r"status of 4\d\d", said)] == []
 
@@ -240,7 +239,7 @@ def test_a_hidden_tab_asks_nothing_and_leaves_nothing_out(url, visit, outbox, pl
     assert visitor.complaints() == []
 
 
-def test_a_restarted_api_is_told_in_each_view_and_nothing_is_left_out(module_servers, visit, outbox):
+def test_a_restarted_api_is_told_in_each_view_and_nothing_is_left_out(module_servers, visit, outbox, wait_for):
     port = free_port()
     with served(module_servers, port=port) as api:
         tabs = {place: visit(api.url) for place in VIEWS}
@@ -262,7 +261,7 @@ def test_a_restarted_api_is_told_in_each_view_and_nothing_is_left_out(module_ser
     with served(module_servers, port=port):
         for page in pages.values():
             page.locator("#stream[data-is=live]").wait_for()
-            page.wait_for_function("[...document.querySelectorAll('main .message')].every(one => !one.textContent)")
+            wait_for(lambda page=page: page.locator("main .message:visible").count() == 0)
         patterns.locator(f'[data-result="{missed}"]').wait_for()
         for page in (market, data):
             page.locator(".read").filter(has_text="10:33").wait_for()
