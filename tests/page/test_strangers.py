@@ -138,7 +138,8 @@ def test_an_address_of_anything_breaks_nothing(url, visit):
         assert page.evaluate("document.documentElement.scrollWidth") <= 1280, address[:40]
     visitor.picture("strange-address")
     page = visitor.open(ADDRESSES[0])
-    page.get_by_text("symbol").first.wait_for()  # why there is nothing to see
+    page.get_by_text("symbol: longer than 20 characters.").wait_for()
+    page.get_by_text("no patterns on these bars").wait_for()
     visitor.picture("strange-symbol")
     visitor.open("#runs")
     page = visitor.open("#market?timeframe=1min")  # what nobody knows is not remembered

@@ -1,6 +1,6 @@
 // One symbol: its candles, volume, indicators, patterns, gaps; live.
 
-import { get } from "../parts/api.js";
+import { get, isRefused } from "../parts/api.js";
 import { Chart } from "../parts/chart.js";
 import { library, load, NO_LIBRARY } from "../parts/chart_look.js";
 import { fill, h, say } from "../parts/dom.js";
@@ -163,7 +163,7 @@ class Market {
       patterns: (...given) => still((changed) => this.#found(changed))(...given),
       lines: () => still(() => this.#soon("lines", () => this.#lines()))(),
       older: (...given) => still((oldest) => this.#older(oldest))(...given),
-      failed: (...given) => still((error) => say(this.#fault, error ? `${error.message}.` : ""))(...given),
+      failed: (...given) => still((error) => this.#failed(error))(...given),
       state: (...given) => still((word) => this.#frame.stream(word))(...given),
     }));
     this.#chart = library ? new Chart(this.#canvas, isLong(this.#timeframe), {
@@ -173,6 +173,11 @@ class Market {
     }) : null;
     this.#chart?.onRepaint(() => this.#paint());
     mine.start();
+  }
+
+  #failed(error) {
+    say(this.#fault, error ? `${error.message}.` : "");
+    if (error && isRefused(error)) this.#rows(); // nothing comes any more
   }
 
   // -- changes of the data --
