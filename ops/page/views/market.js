@@ -1,6 +1,7 @@
 // One symbol: its candles, volume, indicators, patterns, gaps; live.
 
 import { get, isRefused } from "../parts/api.js";
+import { barColumns, number } from "../parts/bar_columns.js";
 import { Chart } from "../parts/chart.js";
 import { library, load, NO_LIBRARY } from "../parts/chart_look.js";
 import { fill, h, say } from "../parts/dom.js";
@@ -52,7 +53,7 @@ class Market {
   #card = h("div", { class: "card" }, h("p", { class: "note" }, "Point at a mark, or choose a pattern: its rule, confidence, base rate and levels."));
   #log = h("ul", { class: "notes", role: "log", "aria-label": "Changes" });
   #gaps = h("p", { class: "note" });
-  #barRows = table("Bars, the newest first", BAR_COLUMNS(() => this.#timeframe));
+  #barRows = table("Bars, the newest first", barColumns(() => this.#timeframe));
   #details = h("details", { ontoggle: () => this.#soon("rows", () => this.#rows()) }, h("summary", {}, "Bars as a table"), this.#barRows.element);
   #patternRows;
 
@@ -334,18 +335,4 @@ class Market {
       if (!this.#closed && this.#data) draw();
     }));
   }
-}
-
-const number = (value) => (typeof value === "number" ? value.toLocaleString("en-US", { maximumFractionDigits: value < 1_000 ? 4 : 0 }) : "none");
-
-function BAR_COLUMNS(timeframe) {
-  const numbers = ["open", "high", "low", "close"].map((name) => ({ title: name, number: true, cell: (bar) => price(bar[name]) }));
-  return [
-    { title: "bar", cell: (bar) => barTime({ ...bar, timeframe: timeframe() }) },
-    ...numbers,
-    { title: "volume", number: true, cell: (bar) => number(bar.volume) },
-    { title: "VWAP", number: true, cell: (bar) => price(bar.vwap) },
-    { title: "trades", number: true, cell: (bar) => (bar.trades ? number(bar.trades) : "") },
-    { title: "state", cell: (bar) => [bar.provenance ?? "", bar.revision ? `revision ${bar.revision}` : ""].filter(Boolean).join(", ") },
-  ];
 }
