@@ -13,6 +13,7 @@ export class Chart {
   #gaps;
   #marks;
   #gapMarks;
+  #newest = 0; // the time of the newest bar
   #levels = [];
   #lines = new Map(); // name of an output -> its series
   #colours;
@@ -66,12 +67,14 @@ export class Chart {
 
   /** Draw all bars. */
   bars(list, flashing = new Set()) {
+    this.#newest = list.at(-1)?.time ?? 0;
     this.#candles.setData(list.map((bar) => this.#candle(bar, flashing.has(bar.time))));
     this.#volume.setData(list.map((bar) => this.#pillar(bar)));
   }
 
   /** Draw the newest bar, or draw it again after a change. */
   bar(bar, flashes = false) {
+    this.#newest = bar.time;
     this.#candles.update(this.#candle(bar, flashes));
     this.#volume.update(this.#pillar(bar));
   }
@@ -142,14 +145,15 @@ export class Chart {
     return series;
   }
 
-  /** Scroll a bar to the middle; null: scroll the newest bars to the right edge. */
+  /** Scroll a bar to the middle, or as far as there are bars; null: scroll the newest bars to the right edge. */
   show(time) {
     const scale = this.#chart.timeScale();
     const index = time === null ? null : scale.timeToIndex(time, true);
     if (index === null) return scale.scrollToPosition(RIGHT_OFFSET, !this.#reduced.matches);
     const range = scale.getVisibleLogicalRange();
     const half = Math.min(Math.max(range ? (range.to - range.from) / 2 : 60, 20), 100);
-    scale.setVisibleLogicalRange({ from: index - half, to: index + half });
+    const end = Math.min(index + half, (scale.timeToIndex(this.#newest, true) ?? index) + RIGHT_OFFSET);
+    scale.setVisibleLogicalRange({ from: end - 2 * half, to: end });
   }
 
   /** Show the bars from one time to another one, with some before and after them. */
