@@ -264,8 +264,8 @@ def test_a_restarted_api_is_told_in_each_view_and_nothing_is_left_out(module_ser
             page.locator("#stream[data-is=live]").wait_for()
             wait_for(lambda page=page: page.locator("main .message:visible").count() == 0)
         patterns.locator(f'[data-result="{missed}"]').wait_for()
-        for page in (market, data):
-            page.locator(".read").filter(has_text="10:33").wait_for()
-            assert page.locator(".canvas canvas").count() > 0
+        market.locator(".read").filter(has_text="10:33").wait_for()
+        data.locator(".read").filter(has_text="ACME 1min").wait_for()
+        assert data.locator(".canvas canvas").count() > 0
         assert pages["#fleet"].locator("polyline[points*=' ']").count() > 0  # of before the restart
     assert [said for tab in tabs.values() for said in tab.complaints() if "ERR_" not in said] == []
