@@ -53,6 +53,7 @@ def test_the_files_that_are_no_python_ship(wheel):
     assert "tickstockpl/py.typed" in names
     assert "tickstockpl/db/sql/migrations/0001_fleet.sql" in names
     assert "tickstockpl/db/sql/queries/bars.sql" in names
+    assert any(name.endswith(".dist-info/licenses/NOTICE") for name in names)  # it names the page's charts library
 
 
 def test_the_wheel_alone_finds_its_statements_and_migrations(wheel, tmp_path):

@@ -144,6 +144,23 @@ class Health(Struct, kw_only=True):
     looked_s: float | None
 
 
+class Moment(Struct, kw_only=True):
+    """A reading of the fleet. lag_s: age of the oldest tick that waits; unpublished: results that wait."""
+
+    at: datetime
+    ticks_per_second: float
+    bars_per_minute: float
+    lag_ticks: int
+    lag_s: float | None
+    unpublished: int
+
+
+class Hour(Struct, kw_only=True):
+    """Readings of the last hour, oldest first, one each five seconds."""
+
+    moments: list[Moment]
+
+
 class Bar(Struct, kw_only=True):
     """A bar. time: its start, UTC; of a bar of days or longer, its first day.
 
@@ -255,6 +272,30 @@ class Gaps(Struct, kw_only=True):
     """Gaps of live feeds, latest first, as `tickstock gaps --json` prints them."""
 
     gaps: list[dict[str, Any]]
+
+
+class LedgerEntry(Struct, kw_only=True):
+    """The ticks of a producer and their outcomes. gap: ticks_in without the outcomes; 0 if the row balances."""
+
+    producer: str
+    ticks_in: int
+    applied: int
+    quote_or_zero: int
+    refused: int
+    future: int
+    too_late: int
+    superseded: int
+    lost: int
+    repeated: int
+    gap: int
+
+
+class Ledger(Struct, kw_only=True):
+    """producers, unbalanced: how many there are, also of those that are not listed."""
+
+    producers: int
+    unbalanced: int
+    rows: list[LedgerEntry]
 
 
 class DeadLetter(Struct, kw_only=True):

@@ -17,9 +17,7 @@ from ..page.handlers import page_handlers
 from .backtests.calls import BacktestCalls
 from .bars import bars
 from .cache_sync import CacheSyncCalls
-from .dead_letters import dead_letters
-from .fleet import fleet
-from .gaps import gaps
+from .fleet import fleet, hour
 from .health import health
 from .indicators import indicators
 from .known import definitions, symbols
@@ -29,6 +27,9 @@ from .processing import Processing
 from .refusals import HANDLERS
 from .schedule import ScheduleCalls
 from .service import Service
+from .ticks.dead_letters import dead_letters
+from .ticks.gaps import gaps
+from .ticks.ledger import ledger
 from .who_may import Rules, WhoMay, rules_of
 
 MOST_BODY_BYTES = 64 << 10
@@ -36,7 +37,7 @@ _WITH_BODY = ("/api/processing/retry-imports", "/api/backtests")  # these calls 
 
 _CALLS: Sequence[ControllerRouterHandler] = (
     *(Processing, ScheduleCalls, CacheSyncCalls, health),
-    *(fleet, symbols, definitions, bars, patterns, indicators, gaps, dead_letters, events, BacktestCalls),
+    *(fleet, hour, symbols, definitions, bars, patterns, indicators, ledger, gaps, dead_letters, events, BacktestCalls),
 )
 
 

@@ -1,4 +1,4 @@
-"""GET /api/fleet."""
+"""GET /api/fleet, and its numbers over the last hour."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ from litestar import get
 
 from ...contracts.errors import ServerAway
 from ..status.monitor_tables import said_of
+from .answers import Hour
+from .parameters import After, utc
 from .refusals import refusals
 from .service import Shared
 
@@ -21,3 +23,9 @@ def fleet(service: Shared) -> dict[str, Any]:
         raise ServerAway("the fleet has not been read yet", "postgresql")
     lines = {"lines": said_of(look.fleet)} if look.fleet else {}
     return look.document() | lines | {"looked_s": round(service.glance.age_s, 1)}
+
+
+@get("/api/fleet/hour", responses=refusals(400, 422), tags=["fleet"], sync_to_thread=False)
+def hour(service: Shared, after: After = None) -> Hour:
+    """List readings of the fleet's rates and lag since this process started, at most an hour."""
+    return Hour(moments=service.glance.hour.after(utc(after)))

@@ -7,6 +7,7 @@ import structlog
 from ...contracts.errors import SetupError, first_line
 from ...contracts.stop import Stop
 from ..status.observer import Observation, Observer
+from .hour import LastHour
 from .processing_look import ProcessingLook
 
 log = structlog.get_logger()
@@ -17,11 +18,12 @@ _LONG_S = 10.0  # a reading that takes longer is waiting for a server
 
 
 class Glance:
-    """Reads the fleet's state in its own thread."""
+    """Reads the fleet's state in its own thread. hour: some numbers of the readings."""
 
     def __init__(self, observer: Observer, processing: ProcessingLook) -> None:
         self._observer = observer
         self._processing = processing
+        self.hour = LastHour()
         self._last: Observation | None = None
         self._at_s = time.monotonic()
         self._began_s: float | None = None
@@ -64,3 +66,5 @@ class Glance:
             return
         self._fault = ""
         self._at_s = time.monotonic()
+        if self._last.fleet:
+            self.hour.add(self._last.fleet)

@@ -25,6 +25,7 @@ Name = Annotated[
 ]
 Start = Annotated[datetime | None, QueryParameter(name="from", description="At or after this time.")]
 End = Annotated[datetime | None, QueryParameter(name="to", description="Before this time.")]
+After = Annotated[datetime | None, QueryParameter(description="After this time.")]
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="At most this many.")]
 FewerLimit = Annotated[int, QueryParameter(ge=1, le=200, description="At most this many.")]
 Days = Annotated[int, QueryParameter(ge=1, le=3650, description="How far back, in days.")]

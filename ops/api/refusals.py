@@ -1,5 +1,6 @@
 """Errors as answers: each is a JSON object with one sentence, never a stack trace."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,13 @@ _WHY = {
 }
 
 
+_PLAINLY = (  # people read these on the page
+    (re.compile(r"Expected `str` of length <= (\d+)"), r"longer than \1 characters"),
+    (re.compile(r"Expected `str` of length >= 1\b"), "empty"),
+    (re.compile(r"Expected `str` matching regex \S+"), "has a character that is not allowed"),
+)
+
+
 def refusals(*codes: int) -> dict[int, ResponseSpec]:
     """Describe the refusals of a call for the OpenAPI document."""
     return {code: ResponseSpec(Refusal, generate_examples=False, description=_WHY[code]) for code in sorted(codes)}
@@ -48,7 +56,13 @@ def _wrong(request: Request[Any, Any, Any], error: ValidationException) -> Respo
     faults = error.extra if isinstance(error.extra, list) else []
     # If any field is wrong and an optional body is missing, Litestar also reports the body, with only its name as text.
     said = [f"{one.get('key', 'the body')}: {one['message']}" for one in faults if one["message"] != "'data'"]
-    return refuse(422, "; ".join(said) or error.detail)
+    return refuse(422, _plainly("; ".join(said) or error.detail))
+
+
+def _plainly(message: str) -> str:
+    for found, words in _PLAINLY:
+        message = found.sub(words, message)
+    return message
 
 
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Refusal]:  # noqa: ARG001

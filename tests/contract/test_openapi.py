@@ -14,7 +14,8 @@ CALLS = {
     "DELETE /api/processing/cancel", "GET /api/processing/schedule", "POST /api/processing/schedule",
     "POST /api/processing/cache-sync/trigger", "GET /api/processing/cache-sync/status/{job_id}",
     "GET /api/processing/cache-sync/history", "GET /api/processing/cache-sync/stats", "GET /health",
-    "GET /api/fleet", "GET /api/bars", "GET /api/patterns", "GET /api/indicators", "GET /api/gaps",
+    "GET /api/fleet", "GET /api/fleet/hour", "GET /api/ledger",
+    "GET /api/bars", "GET /api/patterns", "GET /api/indicators", "GET /api/gaps",
     "GET /api/dead-letters", "GET /api/symbols", "GET /api/definitions", "GET /events", "POST /api/backtests",
     "GET /api/backtests", "GET /api/backtests/{job_id}", "DELETE /api/backtests/{job_id}",
 }  # fmt: skip

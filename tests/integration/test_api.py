@@ -46,9 +46,9 @@ class Api:
 
 
 @contextmanager
-def served(servers, *, api_key=None, origins=(), hosts=("127.0.0.1",)):
-    """Serve the API in a thread of this process."""
-    stop, port = threading.Event(), free_port()
+def served(servers, *, api_key=None, origins=(), hosts=("127.0.0.1",), port=None):
+    """Serve the API in a thread of this process. port: a free one without it."""
+    stop, port = threading.Event(), port or free_port()
     place = Place(servers, embedded=False, connect_timeout_s=30)
     rules = rules_of(names=[], origins=origins, api_key=api_key)
     listening = Listening(hosts, port)

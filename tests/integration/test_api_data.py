@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import datetime, timedelta
 
 import psycopg
 import pytest
@@ -197,6 +198,16 @@ def test_the_fleet_is_what_tickstock_status_prints(api, module_servers, tickstoc
         body["status"],
         {"redis": "healthy", "database": "healthy", "api": "healthy"},
     )
+
+
+def test_the_last_hour_of_the_fleet_is_asked_on_from_a_moment(api, wait_for):
+    def moments(**after):
+        return api.get("/api/fleet/hour", params=after).json()["moments"]
+
+    first, second = wait_for(lambda: len(moments()) > 1 and moments())[:2]
+    assert (first["lag_ticks"], first["lag_s"], first["unpublished"]) == (0, 0.0, 0)
+    assert moments(after=first["at"])[0] == second
+    assert datetime.fromisoformat(second["at"]) - datetime.fromisoformat(first["at"]) >= timedelta(seconds=5)
 
 
 # -- events ------------------------------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ def test_a_trade_within_a_day_is_seen_on_minutes_where_longer_bars_are_missing(d
         add_minutes(database, "A", *prices.round(2).tolist(), opens=OPENS - timedelta(days=day))
     with served(migrated_servers) as api, jobs(migrated_servers):
         visitor = visit(api.url)
-        visitor.page.route("**/page/built/*", lambda route: route.abort())  # no library for charts
+        visitor.page.route("**/page/built/*", lambda route: route.fulfill(status=404, body="{}"))
         page = visitor.open("#backtests")
         form = fill_form(page, "A", first=str(LAST - timedelta(days=1)))
         form.get_by_label("Timeframe").select_option("5min")
@@ -172,6 +172,40 @@ def test_a_trade_within_a_day_is_seen_on_minutes_where_longer_bars_are_missing(d
         page.get_by_role("button", name="Close the trade").click()
         page.locator(".trade").wait_for(state="hidden")
         assert "trade=" not in page.url
+
+
+def add_longer_bars(database):
+    for table, start, unit in (("ohlcv_weekly", "week_start", "week"), ("ohlcv_monthly", "month_start", "month")):
+        database.execute(
+            f"INSERT INTO {table} (symbol, {start}, open, high, low, close, volume)"
+            f" SELECT symbol, date_trunc('{unit}', date)::date, (array_agg(open ORDER BY date))[1], max(high),"
+            " min(low), (array_agg(close ORDER BY date DESC))[1], sum(volume) FROM ohlcv_daily GROUP BY 1, 2"
+        )
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "says"),
+    [("weekly", ""), ("monthly", ""), ("daily", "The prices of the trade differ from its candle: the backtest counts")],
+)
+def test_a_trade_of_a_week_a_month_or_a_day_before_a_split(database, migrated_servers, visit, timeframe, says):
+    add_wandering_days(database, "TEN", days=2600)  # ten years
+    add_longer_bars(database)
+    if says:
+        database.execute("INSERT INTO corporate_action (symbol, ex_date, ratio) VALUES ('TEN', '2025-11-03', 4)")
+    body = {"symbols": ["TEN"], "patterns": PATTERNS, "start_date": "2020-11-23", "end_date": str(LAST)}
+    with served(migrated_servers) as api, jobs(migrated_servers):
+        job = api.post("/api/backtests", body | {"timeframe": timeframe}).json()["job_id"]
+        visitor = visit(api.url)
+        page = visitor.open(f"#backtests?job={job}&trade=1")
+        page.locator(".trade-words").get_by_text(f"TEN {timeframe}, trade 1:").wait_for()
+        page.locator(".trade .canvas canvas").first.wait_for()
+        trade = api.get(f"/api/backtests/{job}").json()["trades"][0]
+        assert page.locator(".trade .message").inner_text().startswith(says)
+        assert page.locator(".trade .message").is_visible() == bool(says)
+        assert page.locator(".trade-read").inner_text().startswith(trade["entry_time"][:10])
+        point_at(page, trade["exit_time"][:10])
+        visitor.picture(f"backtests-{timeframe}")
+        assert visitor.complaints() == []
 
 
 def test_a_refusal_is_a_sentence_and_a_cancel_asks_once_more(database, migrated_servers, visit, axe):

@@ -39,6 +39,12 @@ def test_gaps_and_dead_letters_are_shown_as_they_come(migrated_servers, database
     add_gap(database, 40, 44, "open")
     add_gap(database, 5, 5, "repaired", ["AAPL", "MSFT"])
     add_letter(database, "invalid", HOSTILE)
+    database.execute(
+        "INSERT INTO ledger (partition, producer, feed, last_number, ticks_in, applied, too_late, lost, ended) VALUES"
+        " (0, 'massive-1', 'live', 1001, 1000, 990, 10, 0, true),"
+        " (1, 'massive-1', 'live', 500, 500, 480, 0, 20, false),"
+        " (0, 'replay-2', 'replay', 8, 8, 7, 0, 0, false)"
+    )
     with served(migrated_servers) as api:
         visitor, phone = visit(api.url), visit(api.url, size=PHONE)
         page = visitor.open("#data")
@@ -49,9 +55,17 @@ def test_gaps_and_dead_letters_are_shown_as_they_come(migrated_servers, database
         [letter] = visitor.rows(LETTERS)
         assert letter[2:] == ["invalid", "price is -1", AS_TEXT, str(len(HOSTILE)), "massive-1", "3"]
 
+        page.get_by_text("1 of 2 producers: there are ticks without an outcome").wait_for()
+        assert visitor.rows("Ledger by producer") == [  # first the one that does not balance
+            ["replay-2", "8", "7", "0", "0", "0", "0", "0", "0", "0", "+1"],
+            ["massive-1", "1,500", "1,470", "0", "0", "0", "10", "0", "20", "0", "ok"],
+        ]
+        page.locator("[data-letter] code").select_text()  # somebody copies it
+
         add_letter(database, "too_late", b"{}", producer="")  # it comes by itself
         page.locator("[data-letter]").nth(1).wait_for()
         assert visitor.rows(LETTERS)[0][6] == "front door"
+        assert page.evaluate("getSelection().toString()") == AS_TEXT  # still selected
         page.get_by_text("1 invalid, 1 too_late").wait_for()
         visitor.picture("data")
         assert visitor.faults(axe) == []

@@ -1,5 +1,7 @@
 """Daily runs on the page: why one failed, and what a person with the key can do."""
 
+import re
+
 import psycopg
 import pytest
 
@@ -43,10 +45,15 @@ def test_a_person_with_the_key_retries_cancels_and_starts_runs(migrated_servers,
         assert page.get_by_text("No run is active.").is_visible()
 
         page.get_by_role("button", name="Retry").click()
+        page.get_by_role("button", name="Leave it").click()  # who has no key looks on, and changes nothing
+        page.get_by_text("Nothing was changed: no key was given.").wait_for()
+        assert database.execute("SELECT count(*) FROM run").fetchone() == (1,)
+        page.get_by_role("button", name="Retry").click()
         field = page.get_by_label("Key", exact=True)
         field.fill("wrong")
         field.press("Enter")
         page.get_by_text("The API does not take this key.").wait_for()
+        visitor.picture("runs-key")
         field.fill("right")
         field.press("Enter")
         page.get_by_text(f"Retry of run {failed} started.").wait_for()
@@ -70,7 +77,7 @@ def test_a_person_with_the_key_retries_cancels_and_starts_runs(migrated_servers,
         assert not page.get_by_role("form", name="The key of the API").is_visible()
         latest = "SELECT phases, requested_by FROM run ORDER BY created_at DESC LIMIT 1"
         assert database.execute(latest).fetchone() == (["import", "indicators", "patterns"], "api")
-        assert all("401" in said for said in visitor.wrong)  # the two without the right key
+        assert all("401" in said for said in visitor.wrong)  # those without the right key
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
@@ -90,4 +97,7 @@ def test_runs_fit_and_show_how_far_one_is(migrated_servers, database, failed, vi
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
         visitor.picture(f"runs-{size['width']}")
         assert visitor.faults(axe) == []
+        database.execute("INSERT INTO lease (unit, owner, renewed_at) VALUES ('jobs', 'x', now())")
+        page.get_by_text(re.compile(r"patterns: 0 of 4 symbols, 50 %; it ends about \d\d:\d\d New York")).wait_for()
+        visitor.picture(f"runs-{size['width']}")
         assert visitor.wrong == []

@@ -1,7 +1,8 @@
 // Calls the API. A refusal becomes an Error with the API's message.
 
+import { TabMemory } from "./memory.js";
+
 const TIMEOUT_MS = 10_000;
-const KEY = "tickstock-key";
 
 /** Send a GET and return its answer. query: values that are null, undefined or "" are left out. */
 export function get(path, query = {}, signal = null) {
@@ -19,10 +20,12 @@ export function search(query) {
 }
 
 /** The API key of this tab, until the tab is closed; null: no key was given, so the page is read-only. */
-export const key = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
-};
+export const key = new TabMemory("tickstock-key");
+
+let ahead = 0; // of the browser's clock, in ms
+
+/** Unix milliseconds by the API's clock, to a second: that of the browser may be wrong. */
+export const now = () => Date.now() - ahead;
 
 export class Refused extends Error {
   constructor(message, status, answer) {
@@ -31,6 +34,9 @@ export class Refused extends Error {
     this.answer = answer;
   }
 }
+
+/** Tell whether the API does not take a call as it is: the same one again would be refused again. */
+export const isRefused = ({ status }) => status >= 400 && status < 500;
 
 async function ask(method, path, body, signal, headers = {}) {
   const signals = [AbortSignal.timeout(TIMEOUT_MS), signal].filter(Boolean);
@@ -45,6 +51,8 @@ async function ask(method, path, body, signal, headers = {}) {
     if (signal?.aborted) throw error;
     throw new Refused("the API does not answer", 0, null);
   }
+  const at = Date.parse(answer.headers.get("date"));
+  if (at) ahead = Date.now() - at;
   const read = await answer.json().catch(() => null);
   if (!answer.ok || read === null) throw new Refused(read?.message ?? `the API answered ${answer.status}`, answer.status, read);
   return read;

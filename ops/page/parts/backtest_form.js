@@ -1,5 +1,6 @@
 // The form of a backtest: which symbols and patterns, which days, and the rules of trading.
 
+import { now } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { exactPercent } from "./numbers.js";
 import { symbolSearch } from "./symbol_search.js";
@@ -38,7 +39,11 @@ export class BacktestForm {
   constructor(start) {
     this.#start = start;
     this.element = h("details", {}, h("summary", {}, "Start a backtest"), this.#form());
-    this.write({ end_date: marketDay(Date.now()), start_date: marketDay(Date.now() - 365 * DAY_MS) });
+    this.write(this.#year());
+  }
+
+  #year() {
+    return { end_date: marketDay(now()), start_date: marketDay(now() - 365 * DAY_MS) };
   }
 
   #form() {
@@ -60,6 +65,8 @@ export class BacktestForm {
 
   /** Show the patterns that may be chosen: [{ name, description, enabled }]. */
   patterns(definitions) {
+    const isUnused = !this.element.open && !this.#wanted.length;
+    if (isUnused) this.write(this.#year()); // by now the API has told its clock
     const box = ({ name, description, enabled }) => {
       this.#boxes.set(name, h("input", { type: "checkbox", ".checked": this.#wanted.includes(name) }));
       return h("label", { title: description }, this.#boxes.get(name), name, enabled ? "" : h("span", { class: "quiet" }, "(off)"));

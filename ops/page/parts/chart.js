@@ -1,7 +1,7 @@
 // Draws one symbol with TradingView's Lightweight Charts: candles, volume, lines of indicators, marks, levels, gaps.
 // It does not call the API. A time is the start of a bar in Unix seconds.
 
-import { colours, library, options } from "./chart_look.js";
+import { colours, library, options, RIGHT_OFFSET } from "./chart_look.js";
 
 const OSCILLATORS = /^(RSI|MACD|ATR|RelativeVolume|Stoch)/; // each of these has its own scale and pane
 const DASHED = 2;
@@ -13,11 +13,13 @@ export class Chart {
   #gaps;
   #marks;
   #gapMarks;
+  #newest = 0; // the time of the newest bar
   #levels = [];
   #lines = new Map(); // name of an output -> its series
   #colours;
   #long; // bars of days and longer: dates without a zone
   #scheme = matchMedia("(prefers-color-scheme: dark)");
+  #reduced = matchMedia("(prefers-reduced-motion: reduce)");
   #painted = () => {};
 
   /**
@@ -65,12 +67,14 @@ export class Chart {
 
   /** Draw all bars. */
   bars(list, flashing = new Set()) {
+    this.#newest = list.at(-1)?.time ?? 0;
     this.#candles.setData(list.map((bar) => this.#candle(bar, flashing.has(bar.time))));
     this.#volume.setData(list.map((bar) => this.#pillar(bar)));
   }
 
   /** Draw the newest bar, or draw it again after a change. */
   bar(bar, flashes = false) {
+    this.#newest = bar.time;
     this.#candles.update(this.#candle(bar, flashes));
     this.#volume.update(this.#pillar(bar));
   }
@@ -141,14 +145,15 @@ export class Chart {
     return series;
   }
 
-  /** Scroll a bar to the middle; null: scroll the newest bars to the right edge. */
+  /** Scroll a bar to the middle, or as far as there are bars; null: scroll the newest bars to the right edge. */
   show(time) {
     const scale = this.#chart.timeScale();
     const index = time === null ? null : scale.timeToIndex(time, true);
-    if (index === null) return scale.scrollToRealTime();
+    if (index === null) return scale.scrollToPosition(RIGHT_OFFSET, !this.#reduced.matches);
     const range = scale.getVisibleLogicalRange();
     const half = Math.min(Math.max(range ? (range.to - range.from) / 2 : 60, 20), 100);
-    scale.setVisibleLogicalRange({ from: index - half, to: index + half });
+    const end = Math.min(index + half, (scale.timeToIndex(this.#newest, true) ?? index) + RIGHT_OFFSET);
+    scale.setVisibleLogicalRange({ from: end - 2 * half, to: end });
   }
 
   /** Show the bars from one time to another one, with some before and after them. */

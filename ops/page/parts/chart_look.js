@@ -1,14 +1,25 @@
 // What all charts share: the library, the colours of the page, the scales and the texts of times.
 
+import { Refused } from "./api.js";
 import { clock, day, minute } from "./times.js";
 
 const COLOURS = ["panel", "line", "text", "quiet", "accent", "up", "down", "warn", "flash"];
 export const NO_LIBRARY = "The charts library was not built into this installation, so there is no chart: `tickstock page-library` fetches it (or `make page`), then start tickstock-api again. Everything else on this page works.";
+export const RIGHT_OFFSET = 4; // empty bars after the newest one
 export let library = null;
 
-/** Load the library; raises an Error if it was not built. */
+const LIBRARY = "/page/built/lightweight-charts.js";
+const MISSING = 404;
+
+/** Load the library; return whether it was built. Raises Refused if the API does not answer: ask again. */
 export async function load() {
-  library ??= await import("/page/built/lightweight-charts.js");
+  try {
+    library ??= await import(LIBRARY);
+  } catch {
+    const status = await fetch(LIBRARY, { cache: "no-store" }).then((answer) => answer.status, () => 0);
+    if (status !== MISSING) throw new Refused("the charts library does not come", 0, null);
+  }
+  return library !== null;
 }
 
 /** Return the colours of the page as they are now: light or dark. */
@@ -24,7 +35,7 @@ export function options({ panel, line, text, quiet }, long) {
     grid: { vertLines: { color: line }, horzLines: { color: line } },
     crosshair: { mode: 0, vertLine: { color: quiet }, horzLine: { color: quiet } },
     rightPriceScale: { borderColor: line },
-    timeScale: { borderColor: line, timeVisible: !long, rightOffset: 4, minBarSpacing: 1, maxBarSpacing: 18, tickMarkFormatter: (at, kind) => tick(at, kind, long) },
+    timeScale: { borderColor: line, timeVisible: !long, rightOffset: RIGHT_OFFSET, minBarSpacing: 1, maxBarSpacing: 18, tickMarkFormatter: (at, kind) => tick(at, kind, long) },
     localization: { timeFormatter: (at) => (long ? dayOf(at) : minute(at * 1000)) },
   };
 }

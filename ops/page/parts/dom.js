@@ -44,3 +44,13 @@ export function fill(element, ...children) {
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
+
+const drawn = new WeakMap(); // element -> the text of what it shows
+
+/** Fill an element with draw(given), unless it shows the same already: text that somebody has selected stays selected. */
+export function refill(element, given, draw) {
+  const text = JSON.stringify(given);
+  if (drawn.get(element) === text) return;
+  drawn.set(element, text);
+  fill(element, draw(given));
+}

@@ -6,6 +6,7 @@ import { money } from "./numbers.js";
 import { table } from "./table.js";
 
 const DASHED = 2;
+const AGAIN_MS = 3_000; // where the library did not come
 
 /** element: the chart, a line of text for the point below the mouse, and the table. */
 export class EquityChart {
@@ -26,13 +27,16 @@ export class EquityChart {
     this.#points = points;
     this.#tell(points.at(-1));
     this.#rows();
-    try {
-      await load();
-    } catch {
-      this.#box.hidden = true;
-      return say(this.#message, NO_LIBRARY);
-    }
-    if (this.#points === points) this.#lines();
+    const isBuilt = await load().catch((error) => this.#again(points, error));
+    if (isBuilt === undefined || this.#points !== points) return;
+    this.#box.hidden = !isBuilt;
+    say(this.#message, isBuilt ? "" : NO_LIBRARY);
+    if (isBuilt) this.#lines();
+  }
+
+  #again(points, error) {
+    say(this.#message, `${error.message}: trying again.`);
+    setTimeout(() => this.#points === points && this.draw(points), AGAIN_MS);
   }
 
   close() {
@@ -78,8 +82,8 @@ export class EquityChart {
 
   #tell(point) {
     if (!point) return say(this.#read, "");
-    fill(this.#read, `${point.time.slice(0, 10)} `, h("span", { class: "key account" }, `account ${money(point.equity)}`), " ",
-      h("span", { class: "key benchmark" }, `buy and hold ${money(point.benchmark)}`), " ", h("span", { class: "key exposure" }, `in positions ${money(point.exposure)}`));
+    fill(this.#read, `${point.time.slice(0, 10)} `, h("span", { class: "curve account" }, `account ${money(point.equity)}`), " ",
+      h("span", { class: "curve benchmark" }, `buy and hold ${money(point.benchmark)}`), " ", h("span", { class: "curve exposure" }, `in positions ${money(point.exposure)}`));
   }
 
   #rows() {

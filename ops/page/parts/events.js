@@ -1,6 +1,6 @@
 // Receives the results live. After a lost connection it continues after the last result, so nothing is left out.
 
-import { search } from "./api.js";
+import { isRefused, search } from "./api.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 5_000;
@@ -13,7 +13,7 @@ const HIDDEN_MS = 10_000; // a browser has six connections for all its tabs: a h
  * hear: {
  *   result(kind, body, id): one result, each once;
  *   fresh(): what came before is unknown: read it from the API now, what comes later is heard;
- *   state(word): "live", "paused" or "reconnecting" }
+ *   state(word): "live", "paused" or "reconnecting"; "" if the API refuses the query: fresh() is called, and reads why }
  */
 export class Stream {
   #query;
@@ -76,6 +76,7 @@ export class Stream {
     let watch = setTimeout(() => once.abort(), SILENT_MS);
     try {
       const answer = await fetch("/events" + search(this.#query), { headers, signal, cache: "no-store" });
+      if (isRefused(answer)) this.#refused(mine);
       if (!answer.ok) return false;
       if (!this.#last) this.#hear.fresh();
       this.#hear.state("live");
@@ -90,6 +91,13 @@ export class Stream {
       clearTimeout(watch);
     }
     return true;
+  }
+
+  // The same query would be refused again.
+  #refused(mine) {
+    mine.abort();
+    this.#hear.state("");
+    this.#hear.fresh();
   }
 
   #take({ id, event, data }) {

@@ -1,8 +1,8 @@
 // A pattern in words: its rule, its confidence, its base rate (how often such patterns were right) and its levels.
 
 import { fill, h } from "./dom.js";
-import { minute } from "./times.js";
-import { isLong } from "./timeframes.js";
+import { clock, minute } from "./times.js";
+import { isLong, SECONDS } from "./timeframes.js";
 
 const SIGNS = { bullish: "▲", bearish: "▼", neutral: "◆" };
 const CLASSES = { bullish: "up", bearish: "down" };
@@ -12,6 +12,14 @@ const [LOW, HIGH] = [4, 2].map((most) => new Intl.NumberFormat("en-US", { minimu
 
 export const price = (value) => (value === null || value === undefined ? "" : (value < 10 ? LOW : HIGH).format(value));
 export const barTime = (pattern) => (isLong(pattern.timeframe) ? new Date(pattern.time * 1000).toISOString().slice(0, 10) : minute(pattern.time * 1000));
+
+/** The bar of a pattern in a narrow list: 11-30 09:30 to 10:00. The end, because such lists are in the order of the ends. */
+export function barSpan(pattern) {
+  const seconds = SECONDS[pattern.timeframe];
+  if (isLong(pattern.timeframe)) return barTime(pattern);
+  const start = minute(pattern.time * 1000).slice("2026-".length);
+  return seconds > 60 ? `${start} to ${clock((pattern.time + seconds) * 1000)}` : start;
+}
 
 /** Return an element with the direction, for example ▲ bullish, in its colour. */
 export function direction(pattern) {

@@ -1,6 +1,6 @@
 // The latest patterns of all symbols: first the stored ones, then each that is published. The caller gives the filters.
 
-import { get } from "./api.js";
+import { get, isRefused } from "./api.js";
 import { Stream } from "./events.js";
 import { liveOf, patternKey, patternOf } from "./symbol_data.js";
 
@@ -63,7 +63,7 @@ export class PatternList {
     } catch (error) {
       if (this.#abort.signal.aborted) return;
       this.#hear.failed(error);
-      setTimeout(() => this.#abort.signal.aborted || this.#read(), 3_000);
+      if (!isRefused(error)) setTimeout(() => this.#abort.signal.aborted || this.#read(), 3_000);
     }
   }
 

@@ -1,9 +1,12 @@
 // The part of the address after `#` names the view and its content, so a link shows the same view.
 
+const MOST_CHARACTERS = 1_000; // of a value: with more of them a server may not take the request
+
 /** { view: "market", values: { symbol: "AAPL", … } } */
 export function read() {
   const [view, query = ""] = location.hash.slice(1).split("?");
-  return { view, values: Object.fromEntries(new URLSearchParams(query)) };
+  const values = [...new URLSearchParams(query)].map(([name, value]) => [name, value.slice(0, MOST_CHARACTERS)]);
+  return { view, values: Object.fromEntries(values) };
 }
 
 /** Return the address of a view, without empty values. */

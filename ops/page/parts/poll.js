@@ -1,6 +1,8 @@
 // Reads again and again while the tab is seen: for what no event tells.
 
-/** hear: got(answer), failed(error), state(word): live, reconnecting, paused. */
+import { isRefused } from "./api.js";
+
+/** hear: got(answer), failed(error), state(word): live, reconnecting, paused; "" if the API refuses the question. */
 export class Poll {
   #read;
   #everyMs;
@@ -51,7 +53,7 @@ export class Poll {
       answer = await this.#read(signal);
     } catch (error) {
       if (signal.aborted) return;
-      this.#hear.state("reconnecting");
+      this.#hear.state(isRefused(error) ? "" : "reconnecting");
       this.#hear.failed(error);
       return;
     }

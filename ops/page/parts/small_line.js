@@ -5,7 +5,7 @@ import { clock } from "./times.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT, EDGE] = [240, 40, 2];
-const HOLE_MS = 15_000; // where nobody looked for so long, the line has a hole
+const HOLE_MS = 60_000; // where no reading exists for so long, the line has a hole; a large fleet is read seldom
 const KEPT_MS = 3_600_000;
 
 /** title: of the number; write(value): its text. draw(points): [[ms, value or null], …], the oldest first. */

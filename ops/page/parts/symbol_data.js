@@ -1,7 +1,7 @@
 // The data of one symbol in one timeframe: bars, patterns, gaps, indicator values. History comes from the API, news come
 // from the stream of results. `hear` is called at every change.
 
-import { get } from "./api.js";
+import { get, isRefused } from "./api.js";
 import { Stream } from "./events.js";
 import { isLong, SECONDS, secondsOf } from "./timeframes.js";
 
@@ -26,10 +26,11 @@ export class SymbolData {
   #timers = new Map();
   #dirty = Infinity; // the oldest bar to read again
   #loads = null;
+  #fails = false;
 
   /**
    * hear: { all(): everything is new; bar(bar, before): one bar is new or changed; patterns(changed: a Set of keys);
-   * lines(); older(); failed(error); state(word) }.
+   * lines(); older(); failed(error), null: the API answers again; state(word) }.
    */
   constructor(symbol, timeframe, indicators, hear) {
     this.#symbol = symbol;
@@ -54,8 +55,11 @@ export class SymbolData {
     this.#timers.forEach(clearTimeout);
   }
 
-  #get(path, query) {
-    return get(path, { symbol: this.#symbol, ...query }, this.#abort.signal);
+  async #get(path, query) {
+    const answer = await get(path, { symbol: this.#symbol, ...query }, this.#abort.signal);
+    if (this.#fails) this.#hear.failed(null);
+    this.#fails = false;
+    return answer;
   }
 
   async #read() {
@@ -80,8 +84,9 @@ export class SymbolData {
 
   #fail(error, again) {
     if (this.#abort.signal.aborted) return;
+    this.#fails = true;
     this.#hear.failed(error);
-    if (error.status === 0 || error.status >= 500) this.#soon("again", LATER_MS, again);
+    if (!isRefused(error)) this.#soon("again", LATER_MS, again);
   }
 
   async #getPatterns(query) {

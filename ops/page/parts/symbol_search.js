@@ -13,7 +13,7 @@ export function symbolSearch(symbol, chosen, { label = "Symbol", keeps = true } 
   const list = h("ul", { id: "found", role: "listbox", "aria-label": "Symbols" });
   const field = h("input", {
     type: "search", role: "combobox", "aria-expanded": "false", "aria-controls": "found", "aria-autocomplete": "list",
-    autocomplete: "off", spellcheck: "false", ".value": symbol, "aria-label": label, oninput: ask, onkeydown: press, onfocus: () => field.select(), onblur: () => setTimeout(shut, 150),
+    autocomplete: "off", spellcheck: "false", maxlength: 100, ".value": symbol, "aria-label": label, oninput: ask, onkeydown: press, onfocus: () => field.select(), onblur: () => setTimeout(shut, 150),
   });
 
   function ask() {

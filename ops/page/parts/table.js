@@ -6,6 +6,8 @@ import { arrange, change, fill, h } from "./dom.js";
  * Make a table. columns: [{ title, cell(row): text or node, number: true for right-aligned }].
  * rows(list, attributes) replaces the rows; attributes(row): of its <tr>. An object of the last list keeps its <tr> with
  * the same cells: a row that says something else must be a new object.
+ * again(list, attributes): the same for a list that was read again. A row that says the same keeps its <tr>, so text
+ * that somebody has selected stays selected.
  */
 export function table(caption, columns, empty = "nothing yet") {
   const body = h("tbody");
@@ -26,8 +28,20 @@ export function table(caption, columns, empty = "nothing yet") {
     arrange(body, drawn.size ? [...drawn.values()] : [h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty))]);
   };
   const rows = (list, attributes = () => ({})) => keepFocus(body, () => draw(list, attributes));
+  const again = (list, attributes) => rows(sameOf([...drawn.keys()], list), attributes);
   fill(body, h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, "reading")));
-  return { element, rows };
+  return { element, rows, again };
+}
+
+/** Return a list in which each row that says the same as one of the last list is that one. */
+function sameOf(last, list) {
+  const known = new Map(last.map((row) => [JSON.stringify(row), row]));
+  return list.map((row) => {
+    const text = JSON.stringify(row);
+    const same = known.get(text) ?? row;
+    known.delete(text);
+    return same;
+  });
 }
 
 const CONTROLS = "a, button";

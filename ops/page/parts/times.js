@@ -8,7 +8,7 @@ const WRITERS = Object.fromEntries(
 );
 let zone = "ny";
 
-export const setZone = (name) => (zone = name in ZONES ? name : "ny");
+export const setZone = (name) => (zone = Object.hasOwn(ZONES, name) ? name : "ny");
 export const zoneName = () => NAMES[zone];
 
 /** The parts of a time, as text. ms: Unix milliseconds. where: ny or utc; without it, the zone of the page. */
@@ -38,6 +38,12 @@ export const marketDay = (ms) => day(ms, "ny");
 
 /** 2026-11-30 09:31 */
 export const minute = (ms) => `${day(ms)} ${clock(ms)}`;
+
+/** 2026-11-30 09:31 to 09:35; the day again where it is another one; a single minute alone. */
+export function minutesOf(first, last) {
+  if (first === last) return minute(first);
+  return `${minute(first)} to ${day(first) === day(last) ? clock(last) : minute(last)}`;
+}
 
 /** 12 s, 5 min, 3 h, 2 d */
 export function span(seconds) {

@@ -1,6 +1,6 @@
 // One trade of a backtest on the candles of its symbol: where it began and where it ended, with both prices.
 
-import { get } from "./api.js";
+import { get, isRefused } from "./api.js";
 import { Chart } from "./chart.js";
 import { load, NO_LIBRARY } from "./chart_look.js";
 import { fill, h, say } from "./dom.js";
@@ -90,7 +90,7 @@ export class TradeChart {
     } catch (error) {
       if (signal.aborted) return;
       say(this.#message, `${error.message}.`);
-      if (error.status === 0 || error.status >= 500) this.#timer = setTimeout(() => this.#load(signal), AGAIN_MS);
+      if (!isRefused(error)) this.#timer = setTimeout(() => this.#load(signal), AGAIN_MS);
     }
   }
 
@@ -122,9 +122,7 @@ export class TradeChart {
     say(this.#message, this.#fault());
     if (!this.#bars.length) return;
     this.#tell(null);
-    try {
-      await load();
-    } catch {
+    if (!(await load())) {
       this.#box.hidden = true;
       return say(this.#message, NO_LIBRARY);
     }

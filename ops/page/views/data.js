@@ -1,11 +1,11 @@
-// What is missing or was refused: gaps of live feeds and their repairs, dead letters, what each producer lost.
+// What became of ticks: gaps of live feeds and their repairs, dead letters, the ledger by producer.
 
 import { get } from "../parts/api.js";
 import { fill, h, say } from "../parts/dom.js";
 import * as place from "../parts/place.js";
 import { Poll } from "../parts/poll.js";
 import { table } from "../parts/table.js";
-import { clock, clockWithSeconds, day, minute, zoneName } from "../parts/times.js";
+import { clockWithSeconds, day, minutesOf, zoneName } from "../parts/times.js";
 
 const EVERY_MS = 5_000;
 const FEW = 5;
@@ -33,7 +33,8 @@ class Data {
   #reasons = h("select", { onchange: (event) => this.#choose({ reason: event.target.value }) });
   #gaps = table("Gaps, the newest first", GAPS, "no gap");
   #letters = table("Dead letters, the newest first", LETTERS, "no dead letter");
-  #producers = table("Live producers", PRODUCERS, "no live producer");
+  #sums = h("p", { class: "note" });
+  #ledger = table("Ledger by producer", LEDGER, "no tick was counted yet");
 
   constructor(main, values, frame) {
     this.#state = STATES.includes(values.state) ? values.state : "";
@@ -44,7 +45,7 @@ class Data {
     fill(main, this.#message,
       section("Gaps of live feeds", h("label", { class: "inline" }, "State", states), this.#missing, this.#gaps),
       section("Dead letters: ticks that were refused", h("label", { class: "inline" }, "Reason", this.#reasons), this.#refused, this.#letters),
-      section("Live producers", null, null, this.#producers));
+      section("Ledger: what became of each producer's ticks", null, this.#sums, this.#ledger));
     this.#poll = new Poll((signal) => this.#read(signal), EVERY_MS, {
       got: (answers) => this.#draw(...answers),
       failed: (error) => say(this.#message, `${error.message}: what is below is older.`),
@@ -69,21 +70,23 @@ class Data {
     return Promise.all([
       get("/api/gaps", { state: this.#state, ...few }, signal),
       get("/api/dead-letters", { reason: this.#reason, ...few }, signal),
+      get("/api/ledger", few, signal),
       get("/api/fleet", {}, signal),
     ]);
   }
 
-  #draw({ gaps }, { dead_letters: letters }, look) {
-    this.#gaps.rows(gaps, (one) => ({ "data-gap": one.id }));
-    this.#letters.rows(letters, (one) => ({ "data-letter": one.id }));
+  #draw({ gaps }, { dead_letters: letters }, ledger, look) {
+    this.#gaps.again(gaps, (one) => ({ "data-gap": one.id }));
+    this.#letters.again(letters, (one) => ({ "data-letter": one.id }));
+    this.#ledger.again(ledger.rows, (one) => ({ "data-producer": one.producer }));
+    say(this.#sums, sumsOf(ledger));
     say(this.#message, look.feed ? "" : "A server does not answer: the sums below are older.");
     if (!look.feed) return;
     const { open_gaps: open, missing_gaps: missing } = look.feed;
     say(this.#missing, `${count(open)} open, ${count(missing)} with minutes that the vendor does not have. Producers repair gaps by themselves; tickstock gaps repair does it now. At most ${SHOWN} are listed. Times: ${zoneName()}.`);
     const kinds = Object.entries(look.dead_letters);
-    say(this.#refused, `${kinds.map(([reason, number]) => `${count(number)} ${reason}`).join(", ") || "none"}. At most ${SHOWN} are listed; what cannot be shown is written as \\x1b. tickstock dlq show prints a whole one, dlq requeue sends it again.`);
+    say(this.#refused, `${kinds.map(([reason, number]) => `${count(number)} ${reason}`).join(", ") || "None"}. At most ${SHOWN} are listed; what cannot be shown is written as \\x1b. tickstock dlq show prints a whole one, dlq requeue sends it again.`);
     this.#offer(kinds.map(([reason]) => reason));
-    this.#producers.rows(look.producers);
   }
 
   // Only where the reasons changed: a list that is open stays as it is.
@@ -96,11 +99,7 @@ class Data {
 
 const option = (value, title, selected = false) => h("option", { value, ".selected": selected }, title);
 
-/** 2026-11-30 09:31 to 09:35; the day again where it is another one. */
-function minutes({ first_minute: first, last_minute: last }) {
-  if (first === last) return minute(ms(first));
-  return `${minute(ms(first))} to ${day(ms(first)) === day(ms(last)) ? clock(ms(last)) : minute(ms(last))}`;
-}
+const minutes = (gap) => minutesOf(ms(gap.first_minute), ms(gap.last_minute));
 
 function symbols(gap) {
   if (gap.symbols === null) return gap.partition === null ? "all" : `all of partition ${gap.partition}`;
@@ -133,9 +132,17 @@ const LETTERS = [
   { title: "partition", number: true, cell: (one) => String(one.partition) },
 ];
 
-const PRODUCERS = [
-  { title: "producer", cell: (one) => one.name },
-  { title: "feed", cell: (one) => one.feed ?? "-" },
-  { title: "ticks committed", number: true, cell: (one) => count(one.ticks) },
-  { title: "ticks lost", number: true, cell: (one) => count(one.lost) },
+const OUTCOMES = ["applied", "quote_or_zero", "refused", "future", "too_late", "superseded", "lost", "repeated"];
+const LEDGER = [
+  { title: "producer", cell: (one) => one.producer },
+  { title: "ticks in", number: true, cell: (one) => count(one.ticks_in) },
+  ...OUTCOMES.map((name) => ({ title: name.replaceAll("_", " "), number: true, cell: (one) => count(one[name]) })),
+  { title: "balance", cell: (one) => (one.gap ? h("span", { class: "down" }, `${one.gap > 0 ? "+" : ""}${count(one.gap)}`) : h("span", { class: "up" }, "ok")) },
 ];
+
+function sumsOf({ producers, unbalanced }) {
+  if (!producers) return "";
+  const all = `${count(producers)} producer${producers === 1 ? "" : "s"}`;
+  const sums = unbalanced ? `${count(unbalanced)} of ${all}: there are ticks without an outcome; tickstock audit looks further` : `${all}; each tick has one outcome`;
+  return `${sums}. At most ${SHOWN} are listed.`;
+}

@@ -1,7 +1,8 @@
 // The fleet: its health with what to do, and its parts, in the words of `tickstock status`.
 
 import { get } from "../parts/api.js";
-import { fill, h, say } from "../parts/dom.js";
+import { fill, h, refill, say } from "../parts/dom.js";
+import { healthWord } from "../parts/health.js";
 import { Poll } from "../parts/poll.js";
 import { keep, smallLine } from "../parts/small_line.js";
 import { table } from "../parts/table.js";
@@ -9,33 +10,44 @@ import { clockWithSeconds, minute, span, zoneName } from "../parts/times.js";
 
 const EVERY_MS = 2_000; // as often as the API reads the fleet
 const OLD_S = 15;
-const WORDS = { error: "UNHEALTHY" }; // the others are said as they are
 const LATE_S = 5; // as in `tickstock status`: a worker commits each second
 
 const count = (value) => (value === null || value === undefined ? "unknown" : Math.round(value).toLocaleString("en-US"));
 const seconds = (value) => (value === null || value === undefined ? "-" : value.toLocaleString("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 }));
 const moment = (text) => (text ? clockWithSeconds(Date.parse(text)) : "-");
+const wrapped = (name) => h("span", { class: "name" }, name);
 const bad = (text) => h("span", { class: "down" }, text);
 
-// They outlive the view: who comes back sees the line with a hole.
+// Numbers of GET /api/fleet/hour. The points outlive the view, and a restart of the API, which begins with an empty hour.
 const NUMBERS = [
-  { title: "ticks a second", write: count, of: (look) => look.usage.ticks_per_second, points: [] },
-  { title: "bars a minute", write: count, of: (look) => look.feed.bars_per_minute, points: [] },
-  { title: "lag in ticks", write: count, of: (look) => look.lag_ticks, points: [] },
-  { title: "lag in seconds", write: seconds, of: (look) => look.lag_s, points: [] },
-  { title: "results that wait", write: count, of: (look) => look.bridge.untold, points: [] },
+  { title: "ticks a second", name: "ticks_per_second", write: count, points: [] },
+  { title: "bars a minute", name: "bars_per_minute", write: count, points: [] },
+  { title: "lag in ticks", name: "lag_ticks", write: count, points: [] },
+  { title: "lag in seconds", name: "lag_s", write: seconds, points: [] },
+  { title: "results that wait", name: "unpublished", write: count, points: [] },
 ];
+let heard = ""; // the time of the last moment in them
 
 /** Show the view. Returns what ends it. */
 export function show(main, values, frame) {
   const parts = lay(main);
-  const poll = new Poll((signal) => get("/api/fleet", {}, signal), EVERY_MS, {
-    got: (look) => draw(parts, look),
+  const read = (signal) => Promise.all([get("/api/fleet", {}, signal), get("/api/fleet/hour", { after: heard }, signal)]);
+  const poll = new Poll(read, EVERY_MS, {
+    got: ([look, hour]) => {
+      frame.health(look.status);
+      add(hour.moments);
+      draw(parts, look);
+    },
     failed: (error) => say(parts.message, `${error.message}: what is below is older.`),
     state: frame.stream,
   });
   poll.start();
   return () => poll.close();
+}
+
+function add(moments) {
+  for (const moment of moments) for (const { points, name } of NUMBERS) keep(points, Date.parse(moment.at), moment[name]);
+  heard = moments.at(-1)?.at ?? heard;
 }
 
 function lay(main) {
@@ -46,7 +58,7 @@ function lay(main) {
     findings: h("ul", { class: "findings", "aria-label": "Findings" }),
     said: h("dl", { class: "said" }),
     lines: NUMBERS.map((number) => ({ number, line: smallLine(number.title, number.write) })),
-    tables: TABLES.map(({ title, columns, none, of }) => ({ of, table: table(title, columns, none), title })),
+    tables: TABLES.map(({ columns, none, ...one }) => ({ ...one, table: table(one.title, columns, none) })),
   };
   drawLines(parts);
   const section = (title, element, name = "") => h("section", { class: name }, h("h2", {}, title), element);
@@ -54,22 +66,20 @@ function lay(main) {
     h("section", { class: "verdict", "aria-label": "Health" }, h("h1", {}, "Health ", parts.word), parts.read, parts.findings),
     h("div", { class: "smalls" }, parts.lines.map(({ line }) => line.element)),
     section("Parts", parts.said, "card"),
-    h("div", { class: "tables" }, parts.tables.map(({ title, table: one }) => section(title, one.element))));
+    h("div", { class: "tables" }, parts.tables.map(({ title, wide, table: one }) => section(title, one.element, wide ? "wide" : ""))));
   return parts;
 }
 
 function draw(parts, look) {
   parts.word.dataset.is = look.status;
-  say(parts.word, WORDS[look.status] ?? look.status);
-  const at = Date.parse(look.at);
-  say(parts.read, `read at ${clockWithSeconds(at)} ${zoneName()}`);
+  say(parts.word, healthWord(look.status));
+  say(parts.read, `read at ${clockWithSeconds(Date.parse(look.at))} ${zoneName()}`);
   say(parts.message, look.looked_s > OLD_S ? `This reading is ${span(look.looked_s)} old: a newer one waits for a server.` : look.lines ? "" : "A server does not answer: the numbers below are older.");
-  fill(parts.findings, look.findings.length ? look.findings.map(finding) : h("li", { class: "quiet" }, "nothing to do"));
+  refill(parts.findings, look.findings, (all) => (all.length ? all.map(finding) : h("li", { class: "quiet" }, "nothing to do")));
   if (!look.lines) return;
-  fill(parts.said, look.lines.map(({ part, says }) => [h("dt", {}, part), h("dd", {}, says)]));
-  for (const { number } of parts.lines) if (number.points.at(-1)?.[0] !== at) keep(number.points, at, number.of(look));
+  refill(parts.said, look.lines, (lines) => lines.map(({ part, says }) => [h("dt", {}, part), h("dd", {}, says)]));
   drawLines(parts);
-  for (const { of, table: one } of parts.tables) one.rows(of(look), (row) => ({ "data-name": String(row.name ?? row.consumer ?? row.unit ?? row.partition) }));
+  for (const { of, table: one } of parts.tables) one.again(of(look), (row) => ({ "data-name": String(row.name ?? row.consumer ?? row.unit ?? row.partition) }));
 }
 
 const drawLines = (parts) => parts.lines.forEach(({ number, line }) => line.draw(number.points));
@@ -83,6 +93,19 @@ const state = (one) => (one.running ? h("span", { class: "up" }, "running") : on
 
 const TABLES = [
   {
+    title: "Workers",
+    wide: true,
+    none: "no worker yet",
+    of: (look) => look.workers,
+    columns: [
+      { title: "worker", cell: (one) => one.consumer },
+      { title: "state", cell: state },
+      { title: "partitions", number: true, cell: (one) => String(one.partitions.length) },
+      ...["ticks", "bars", "revisions", "commits", "fenced", "restores"].map((name) => ({ title: name, number: true, cell: (one) => count(one[name]) })),
+      { title: "last commit", cell: (one) => moment(one.updated_at) },
+    ],
+  },
+  {
     title: "Partitions",
     none: "the stream was not created yet",
     of: (look) => look.partitions,
@@ -94,18 +117,6 @@ const TABLES = [
       { title: "lag s", number: true, cell: (one) => (one.lag_s === null ? bad("unknown") : one.lag_s > LATE_S ? bad(seconds(one.lag_s)) : seconds(one.lag_s)) },
       { title: "last commit", cell: (one) => moment(one.last_commit) },
       { title: "pause s", number: true, cell: (one) => seconds(one.pause_s) },
-    ],
-  },
-  {
-    title: "Workers",
-    none: "no worker yet",
-    of: (look) => look.workers,
-    columns: [
-      { title: "worker", cell: (one) => one.consumer },
-      { title: "state", cell: state },
-      { title: "partitions", number: true, cell: (one) => String(one.partitions.length) },
-      ...["ticks", "bars", "revisions", "commits", "fenced", "restores"].map((name) => ({ title: name, number: true, cell: (one) => count(one[name]) })),
-      { title: "last commit", cell: (one) => moment(one.updated_at) },
     ],
   },
   {
@@ -126,7 +137,7 @@ const TABLES = [
     none: "no replay yet",
     of: (look) => look.replays,
     columns: [
-      { title: "replay", cell: (one) => one.name },
+      { title: "replay", cell: (one) => wrapped(one.name) },
       { title: "state", cell: (one) => one.state },
       { title: "ticks", number: true, cell: (one) => count(one.ticks) },
       { title: "ended in", number: true, cell: (one) => `${one.partitions_ended}/${one.partitions}` },
@@ -139,7 +150,7 @@ const TABLES = [
     of: (look) => look.leases,
     columns: [
       { title: "unit", cell: (one) => one.unit },
-      { title: "owner", cell: (one) => one.owner },
+      { title: "owner", cell: (one) => wrapped(one.owner) },
       { title: "epoch", number: true, cell: (one) => String(one.epoch) },
       { title: "left s", number: true, cell: (one) => seconds(one.left_s) },
     ],

@@ -1,16 +1,18 @@
 // One symbol: its candles, volume, indicators, patterns, gaps; live.
 
-import { get } from "../parts/api.js";
+import { get, isRefused } from "../parts/api.js";
+import { barColumns, number } from "../parts/bar_columns.js";
 import { Chart } from "../parts/chart.js";
-import { load, NO_LIBRARY } from "../parts/chart_look.js";
+import { library, load, NO_LIBRARY } from "../parts/chart_look.js";
 import { fill, h, say } from "../parts/dom.js";
-import { barTime, direction, patternCard, price } from "../parts/pattern_card.js";
+import { recall, remember } from "../parts/memory.js";
+import { barSpan, barTime, direction, patternCard, price } from "../parts/pattern_card.js";
 import * as place from "../parts/place.js";
 import { patternKey, SymbolData } from "../parts/symbol_data.js";
 import { symbolSearch } from "../parts/symbol_search.js";
 import { table } from "../parts/table.js";
 import { isLong, SECONDS, TIMEFRAMES } from "../parts/timeframes.js";
-import { minute, zoneName } from "../parts/times.js";
+import { minute, minutesOf, zoneName } from "../parts/times.js";
 
 const LAST = "tickstock-market";
 const FLASH_MS = 1_600;
@@ -37,41 +39,46 @@ class Market {
   #data = null;
   #chart = null;
   #selected = null; // key of a pattern
-  #hovered = null;
+  #hovered = null; // key of a pattern
+  #hovers = false; // the mouse is on a bar
   #flashing = new Set();
   #notes = [];
   #closed = false;
   #frames = new Map();
   #read = h("p", { class: "read note" });
-  #message = h("p", { class: "message", role: "alert" });
-  #canvas = h("div", { class: "canvas" });
+  #fault = h("p", { class: "message", role: "alert" }); // what did not work just now
+  #message = h("p", { class: "message", role: "alert" }); // why there is nothing to see
+  #drop = h("details", { class: "drop", onkeydown: (event) => event.key === "Escape" && this.#shut(true), onfocusout: (event) => event.relatedTarget && !this.#drop.contains(event.relatedTarget) && this.#shut() });
+  #canvas = h("div", { class: "canvas", onpointerdown: () => this.#shut() });
   #card = h("div", { class: "card" }, h("p", { class: "note" }, "Point at a mark, or choose a pattern: its rule, confidence, base rate and levels."));
   #log = h("ul", { class: "notes", role: "log", "aria-label": "Changes" });
   #gaps = h("p", { class: "note" });
-  #barRows = table("Bars, the newest first", BAR_COLUMNS(() => this.#timeframe));
+  #barRows = table("Bars, the newest first", barColumns(() => this.#timeframe));
   #details = h("details", { ontoggle: () => this.#soon("rows", () => this.#rows()) }, h("summary", {}, "Bars as a table"), this.#barRows.element);
   #patternRows;
 
   constructor(main, values, frame) {
-    const last = JSON.parse(localStorage.getItem(LAST) ?? "{}");
+    const last = recall(LAST);
     this.#main = main;
     this.#frame = frame;
     this.#values = { ...last, ...values };
-    this.#timeframe = this.#values.timeframe in SECONDS ? this.#values.timeframe : "1min";
+    this.#timeframe = Object.hasOwn(SECONDS, this.#values.timeframe) ? this.#values.timeframe : "1min";
     this.#shown = (this.#values.show ?? "").split(",").filter(Boolean);
     this.#patternRows = table("Patterns, the newest first", [
-      { title: "bar", cell: barTime },
+      { title: "bar", cell: barSpan },
       { title: "pattern", cell: (pattern) => h("button", { class: pattern.gone ? "link gone" : "link", onclick: () => this.#choose(patternKey(pattern)) }, pattern.pattern) },
       { title: "direction", cell: (pattern) => (pattern.gone ? h("span", { class: "tag warn" }, "superseded") : direction(pattern)) },
-      { title: "sure", number: true, cell: (pattern) => pattern.confidence.toFixed(2) },
+      { title: "confidence", number: true, cell: (pattern) => pattern.confidence.toFixed(2) },
     ], "no patterns on these bars");
   }
 
   async start() {
     try {
-      const [definitions, symbol] = await Promise.all([get("/api/definitions"), this.#symbol(), load().catch(() => say(this.#message, NO_LIBRARY))]);
+      const [definitions, symbol] = await Promise.all([get("/api/definitions"), this.#symbol(), load()]);
       if (this.#closed) return;
+      say(this.#message, library ? "" : NO_LIBRARY);
       definitions.patterns.forEach((one) => this.#rules.set(one.name, one.description));
+      this.#shown = this.#shown.filter((name) => definitions.indicators.some((one) => one.name === name));
       this.#values.symbol = symbol;
       this.#lay(definitions.indicators);
       if (!symbol) return say(this.#message, "No symbol has a bar yet: they appear with the first ticks. Start a producer and a worker, or `tickstock demo`.");
@@ -95,13 +102,14 @@ class Market {
     this.#frames.forEach(cancelAnimationFrame);
   }
 
-  /** Put the choices into the address, and remember them. */
+  /** Put the choices into the address. */
   #keep() {
-    const { symbol } = this.#values;
-    const values = { symbol, timeframe: this.#timeframe, show: this.#shown.join(",") };
-    place.change(values);
-    localStorage.setItem(LAST, JSON.stringify(values));
-    document.title = `${symbol} ${this.#timeframe} - TickStockPL`;
+    place.change(this.#chosen());
+    document.title = `${this.#values.symbol} ${this.#timeframe} - TickStockPL`;
+  }
+
+  #chosen() {
+    return { symbol: this.#values.symbol, timeframe: this.#timeframe, show: this.#shown.join(",") };
   }
 
   #lay(indicators) {
@@ -110,14 +118,20 @@ class Market {
     const boxes = indicators.map((one) =>
       h("label", {}, h("input", { type: "checkbox", ".checked": this.#shown.includes(one.name), onchange: (event) => this.#toggle(one.name, event.target.checked) }),
         one.name, one.enabled ? "" : h("span", { class: "quiet" }, " (off: has no new values)")));
-    const drop = h("details", { class: "drop", onkeydown: (event) => event.key === "Escape" && (drop.open = false) }, h("summary", {}, "Indicators"), h("div", {}, h("fieldset", {}, h("legend", { class: "unseen" }, "Indicators"), boxes)));
+    fill(this.#drop, h("summary", {}, "Indicators"), h("div", {}, h("fieldset", {}, h("legend", { class: "unseen" }, "Indicators"), boxes)));
     fill(this.#main,
-      h("div", { class: "tools bar" }, symbolSearch(this.#values.symbol ?? "", (symbol) => this.#change({ symbol })), frames, drop,
+      h("div", { class: "tools bar" }, symbolSearch(this.#values.symbol ?? "", (symbol) => this.#change({ symbol })), frames, this.#drop,
         h("button", { onclick: () => this.#chart?.show(null) }, "Newest")),
       this.#read,
-      h("section", { class: "chart", "aria-label": "Chart" }, this.#message, this.#canvas),
+      h("section", { class: "chart", "aria-label": "Chart" }, h("div", { class: "says" }, this.#fault, this.#message), this.#canvas),
       h("div", { class: "below" }, this.#gaps, this.#log, this.#details),
       h("aside", { class: "side", "aria-label": "Patterns" }, this.#card, this.#patternRows.element));
+  }
+
+  /** Close the list of indicators. keyboard: its user goes on from the button that opens it. */
+  #shut(keyboard = false) {
+    this.#drop.open = false;
+    if (keyboard) this.#drop.querySelector("summary").focus();
   }
 
   #toggle(name, on) {
@@ -138,20 +152,22 @@ class Market {
     this.#data?.close();
     this.#chart?.close();
     this.#selected = this.#hovered = null;
+    this.#hovers = false;
     this.#notes = [];
     fill(this.#log);
     say(this.#gaps, "");
+    say(this.#fault, "");
     const still = (draw) => (...given) => this.#closed || this.#data !== mine || draw(...given);
     const mine = (this.#data = new SymbolData(this.#values.symbol, this.#timeframe, this.#shown, {
       all: () => still(() => this.#all())(),
       bar: (...given) => still((bar, before) => this.#bar(bar, before))(...given),
       patterns: (...given) => still((changed) => this.#found(changed))(...given),
-      lines: () => still(() => this.#soon("lines", () => this.#chart?.lines(mine.lines)))(),
+      lines: () => still(() => this.#soon("lines", () => this.#lines()))(),
       older: (...given) => still((oldest) => this.#older(oldest))(...given),
-      failed: (...given) => still((error) => say(this.#message, `${error.message}.`))(...given),
+      failed: (...given) => still((error) => this.#failed(error))(...given),
       state: (...given) => still((word) => this.#frame.stream(word))(...given),
     }));
-    this.#chart = this.#draws() ? new Chart(this.#canvas, isLong(this.#timeframe), {
+    this.#chart = library ? new Chart(this.#canvas, isLong(this.#timeframe), {
       pointed: (time, id) => this.#pointed(time, id),
       chosen: (id) => this.#choose(id),
       near: () => this.#data.older(),
@@ -160,14 +176,16 @@ class Market {
     mine.start();
   }
 
-  #draws() {
-    return this.#message.textContent !== NO_LIBRARY;
+  #failed(error) {
+    say(this.#fault, error ? `${error.message}.` : "");
+    if (error && isRefused(error)) this.#rows(); // nothing comes any more
   }
 
   // -- changes of the data --
 
   #all() {
-    if (this.#draws()) say(this.#message, this.#data.bars.length ? "" : `${this.#values.symbol} has no ${this.#timeframe} bars yet.`);
+    remember(LAST, this.#chosen()); // the API knows this symbol
+    if (library) say(this.#message, this.#data.bars.length ? "" : `${this.#values.symbol} has no ${this.#timeframe} bars yet.`);
     this.#paint();
     this.#tellGaps();
     this.#rows();
@@ -195,9 +213,9 @@ class Market {
     if (isLast) this.#chart?.bar(bar, this.#flashing.has(bar.time));
     else this.#soon("bars", () => this.#chart?.bars(this.#data.bars, this.#flashing));
     if (isRevised || bar.provenance === "partial") this.#soon("marks", () => this.#marks());
-    if (isLast && this.#data.bars.length === 1 && this.#draws()) say(this.#message, "");
+    if (isLast && this.#data.bars.length === 1 && library) say(this.#message, "");
     this.#soon("rows", () => this.#rows());
-    if (isLast) this.#tell(bar);
+    if (isLast && !this.#hovers) this.#tell(bar);
   }
 
   #revised(bar, before, names) {
@@ -208,6 +226,11 @@ class Market {
       this.#flashing.delete(bar.time);
       if (!this.#closed) this.#soon("bars", () => this.#chart?.bars(this.#data.bars, this.#flashing));
     }, FLASH_MS);
+  }
+
+  #lines() {
+    this.#chart?.lines(this.#data.lines);
+    if (!this.#hovers) this.#tell(this.#data.bars.at(-1));
   }
 
   #found(changed) {
@@ -228,6 +251,7 @@ class Market {
   // -- the user's choices --
 
   #pointed(time, id) {
+    this.#hovers = time !== null;
     this.#tell(time === null ? this.#data.bars.at(-1) : this.#data.bars.find((bar) => bar.time === time));
     const key = this.#data.patterns.has(id) ? id : null;
     if (key === this.#hovered) return;
@@ -277,11 +301,17 @@ class Market {
     const values = [["O", bar.open], ["H", bar.high], ["L", bar.low], ["C", bar.close], ["VWAP", bar.vwap]].filter(([, value]) => value !== null && value !== undefined);
     fill(this.#read, h("strong", {}, this.#values.symbol), ` ${this.#timeframe} `, h("span", { class: "when" }, barTime({ ...bar, timeframe: this.#timeframe })), isLong(this.#timeframe) ? " " : ` ${zoneName()} `,
       values.map(([name, value]) => [` ${name} `, h("span", { class: bar.close < bar.open ? "down" : "up" }, price(value))]), ` V ${number(bar.volume)} `,
-      bar.trades ? `${bar.trades.toLocaleString("en-US")} trades ` : "", words.map(tag));
+      bar.trades ? `${bar.trades.toLocaleString("en-US")} trades ` : "", words.map(tag), this.#outputs(bar.time).map(([name, value]) => `${name} ${number(value)} `));
+  }
+
+  /** Return the outputs of the chosen indicators on a bar: [name, value]. */
+  #outputs(time) {
+    const on = ([name, { points }]) => [name, points.findLast((point) => point.time === time)?.value];
+    return [...this.#data.lines].map(on).filter(([, value]) => value !== undefined);
   }
 
   #tellGaps() {
-    const words = this.#data.gaps.map((gap) => `${minute(gap.first * 1000)} to ${minute(gap.last * 1000).slice(11)} ${gap.why} (${gap.state})`);
+    const words = this.#data.gaps.map((gap) => `${minutesOf(gap.first * 1000, gap.last * 1000)} ${gap.why} (${gap.state})`);
     say(this.#gaps, words.length ? `Gaps, where ticks may be missing: ${words.slice(0, 5).join("; ")}${words.length > 5 ? `; and ${words.length - 5} more` : ""}` : "");
   }
 
@@ -305,18 +335,4 @@ class Market {
       if (!this.#closed && this.#data) draw();
     }));
   }
-}
-
-const number = (value) => (typeof value === "number" ? value.toLocaleString("en-US", { maximumFractionDigits: value < 1_000 ? 4 : 0 }) : "none");
-
-function BAR_COLUMNS(timeframe) {
-  const numbers = ["open", "high", "low", "close"].map((name) => ({ title: name, number: true, cell: (bar) => price(bar[name]) }));
-  return [
-    { title: "bar", cell: (bar) => barTime({ ...bar, timeframe: timeframe() }) },
-    ...numbers,
-    { title: "volume", number: true, cell: (bar) => number(bar.volume) },
-    { title: "VWAP", number: true, cell: (bar) => price(bar.vwap) },
-    { title: "trades", number: true, cell: (bar) => (bar.trades ? number(bar.trades) : "") },
-    { title: "state", cell: (bar) => [bar.provenance ?? "", bar.revision ? `revision ${bar.revision}` : ""].filter(Boolean).join(", ") },
-  ];
 }

@@ -2,7 +2,8 @@
 
 import { get } from "../parts/api.js";
 import { fill, h, say } from "../parts/dom.js";
-import { barTime, direction, price } from "../parts/pattern_card.js";
+import { recall, remember } from "../parts/memory.js";
+import { barSpan, direction, price } from "../parts/pattern_card.js";
 import { listKey, PatternList } from "../parts/pattern_list.js";
 import * as place from "../parts/place.js";
 import { table } from "../parts/table.js";
@@ -32,11 +33,11 @@ class Patterns {
   #flashing = new Set(); // keys of the rows that stand out
   #shown = []; // the patterns that are drawn in quiet mode
   #message = h("p", { class: "message", role: "alert" });
-  #more = h("button", { class: "more", hidden: true, onclick: () => this.#take() });
+  #more = h("button", { class: "more", hidden: true, onclick: () => this.#ask() });
   #rows = table("Patterns, the newest first", COLUMNS, "no pattern fits these filters yet");
 
   constructor(main, values, frame) {
-    const kept = JSON.parse(localStorage.getItem(KEPT) ?? "{}");
+    const kept = recall(KEPT);
     this.#main = main;
     this.#frame = frame;
     // Use the filters of the address; if it has none, those of the last visit.
@@ -64,7 +65,7 @@ class Patterns {
     const levels = ["0.5", "0.6", "0.7", "0.8", "0.9"];
     fill(this.#main,
       h("div", { class: "tools bar" },
-        h("label", { class: "inline" }, "Symbol", h("input", { type: "search", ".value": this.#filters.symbol, placeholder: "all", spellcheck: "false", onchange: (event) => this.#filter("symbol", event.target.value.trim()) })),
+        h("label", { class: "inline" }, "Symbol", h("input", { type: "search", ".value": this.#filters.symbol, placeholder: "all", spellcheck: "false", maxlength: 100, onchange: (event) => this.#filter("symbol", event.target.value.trim()) })),
         choose("pattern", "Pattern", names), choose("timeframe", "Timeframe", TIMEFRAMES), choose("direction", "Direction", ["bullish", "bearish", "neutral"]), choose("confidence", "At least", levels),
         h("label", { class: "inline" }, h("input", { type: "checkbox", ".checked": this.#filters.quiet === "1", onchange: (event) => this.#filter("quiet", event.target.checked ? "1" : "") }), "Quiet: keep the list until I ask"),
         this.#more),
@@ -82,7 +83,7 @@ class Patterns {
 
   #keep() {
     place.change(this.#filters);
-    localStorage.setItem(KEPT, JSON.stringify(this.#filters));
+    remember(KEPT, this.#filters);
   }
 
   #open() {
@@ -121,6 +122,12 @@ class Patterns {
     this.#draw();
   }
 
+  // The button that was clicked is gone after it: the keyboard goes on in the list.
+  #ask() {
+    this.#take();
+    this.#rows.element.focus({ preventScroll: true });
+  }
+
   #take() {
     this.#more.hidden = true;
     this.#shown = this.#list.sorted();
@@ -144,12 +151,12 @@ class Patterns {
 }
 
 const COLUMNS = [
-  { title: "bar", cell: barTime },
+  { title: "bar", cell: barSpan },
   { title: "symbol", cell: (one) => h("a", { href: place.link("market", { symbol: one.symbol, timeframe: one.timeframe, bar: one.time, pattern: one.pattern }) }, one.symbol) },
-  { title: "timeframe", cell: (one) => one.timeframe },
   { title: "pattern", cell: (one) => h("span", { class: one.gone ? "gone" : "" }, one.pattern) },
   { title: "direction", cell: (one) => (one.gone ? h("span", { class: "tag warn" }, "superseded") : direction(one)) },
   { title: "confidence", number: true, cell: (one) => one.confidence.toFixed(2) },
+  { title: "timeframe", cell: (one) => one.timeframe },
   { title: "price", number: true, cell: (one) => price(one.price) },
   { title: "levels", number: true, cell: (one) => one.levels.map(price).join(", ") },
 ];

@@ -2,13 +2,13 @@
 
 from litestar import get
 
-from ...contracts.printable import printable
-from ..jobs.dead_letters import DeadLetter as Letter
-from ..jobs.dead_letters import list_letters
-from .answers import DeadLetter, DeadLetters
-from .parameters import FewerLimit, Name
-from .refusals import refusals
-from .service import Shared
+from ....contracts.printable import printable
+from ...jobs.dead_letters import DeadLetter as Letter
+from ...jobs.dead_letters import list_letters
+from ..answers import DeadLetter, DeadLetters
+from ..parameters import FewerLimit, Name
+from ..refusals import refusals
+from ..service import Shared
 
 _MOST_CHARACTERS = 500
 

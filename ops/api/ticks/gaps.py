@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 from litestar import get
 from litestar.params import QueryParameter
 
-from ..jobs.gaps import as_object, read_gaps
-from .answers import Gaps
-from .parameters import FewerLimit, OneSymbol
-from .refusals import refusals
-from .service import Shared
+from ...jobs.gaps import as_object, read_gaps
+from ..answers import Gaps
+from ..parameters import FewerLimit, OneSymbol
+from ..refusals import refusals
+from ..service import Shared
 
 State = Annotated[
     Literal["open", "repaired", "missing"] | None,

@@ -1,0 +1,1 @@
+"""What became of ticks: the ledger, gaps, dead letters."""
