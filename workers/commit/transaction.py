@@ -27,6 +27,7 @@ from ...db.tables.detections import (
     write_indicators,
 )
 from ...db.tables.gaps import hold_gaps, mark_staged, note_hole
+from ..detect.indicators import INDICATORS
 from ..partition.uncommitted import Counts
 from .commit import Commit
 from .plan import PartitionPlan
@@ -176,9 +177,9 @@ class CommitTransaction:
         answers = copy_detections(connection, *detections) if self._has_detection_copies else []
         log_published(connection, [detection for f in found for detection in f.to_publish])
         columns = [column for f in found for column in f.indicators]
-        if columns:
-            again = any(any(column.again) for column in columns)
-            write_indicators(connection, partitions, again=again, has_value=self._has_indicator_value)
+        again = list(INDICATORS) if any(len(f.recomputed) for f in found) else []
+        if columns or again:
+            write_indicators(connection, partitions, again, has_value=self._has_indicator_value)
         return answers
 
     # -- trials, rolled back -----------------------------------------------------------------------------------------

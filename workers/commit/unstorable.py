@@ -49,7 +49,8 @@ class Unstorable:
 
     def leave_findings_out(self, commit: Commit, error: psycopg.Error) -> bool:
         """Leave all patterns and indicators out; return whether there were any, so that a retry makes sense."""
-        if not any(plan.found.symbols or plan.found.superseded for plan in commit.plans):
+        found = [plan.found for plan in commit.plans]
+        if not any(one.symbols or one.superseded or len(one.recomputed) for one in found):
             return False
         why = _first_line(error)
         for plan in commit.plans:
