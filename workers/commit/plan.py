@@ -74,6 +74,11 @@ class Findings:
             alerts=[one for one in self.alerts if one.symbol not in symbols],
         )
 
+    def without_taken(self, symbols: AbstractSet[str], codes: Codes) -> Self:
+        """Return these findings without what they take away of some symbols (codes: their indices)."""
+        superseded = {flow_id: symbol for flow_id, symbol in self.superseded.items() if symbol not in symbols}
+        return replace(self, superseded=superseded, recomputed=without_symbols(self.recomputed, codes))
+
 
 @dataclass(slots=True)
 class PartitionPlan:
