@@ -67,7 +67,7 @@ def joined(parts: Sequence[Marks]) -> Marks:
 
 def again_of(marks: Marks) -> Marks:
     """Return the marks of bars that may have indicator values already."""
-    return marks[(marks["kind"] == REVISED) | (marks["kind"] == AFFECTED)]
+    return marks.compress((marks["kind"] == REVISED) | (marks["kind"] == AFFECTED))
 
 
 def higher_marks(minute_marks: Marks) -> Marks:
