@@ -56,6 +56,11 @@ _ADVICE = {  # by SQLSTATE, or its class
     "57P01": "our connection was ended, or the server stops: nothing is lost",
     "XX": "check its log: it may be damaged",
 }
+# Classes of SQLSTATE. One that PostgreSQL does not have is a trigger's own: RAISE ... USING ERRCODE.
+_OF_ROWS = ("09", "22", "23", "27", "2F", "38", "39", "44", "54", "P0")  # 54: an entry is too large for its index
+_OF_TABLES = ("0A", "21", "42")
+_NOT_STANDARD = "56789IJKLMNOPQRSTUVWXYZ"  # first characters
+_OF_THE_SERVER = ("53", "55", "57", "58", "72", "XX", "TS")
 # The text before one attempt's reason, if there are several; and the prefix of a reason.
 _ATTEMPT = re.compile(r"- host: .*?, hostaddr: (?:'[^']*'|None): ")
 _PREFIX = re.compile(r"connection (?:failed|is bad): (?=connection to server)")
@@ -275,6 +280,19 @@ def can_pass(error: psycopg.Error) -> bool:
     SQLSTATE are our mistakes, except DataError: a value in a table that Python cannot hold.
     """
     return error.sqlstate is not None or isinstance(error, psycopg.DataError)
+
+
+def is_refused_row(error: psycopg.Error) -> bool:
+    """Tell whether PostgreSQL refused what a statement writes: a value, a constraint, an exception of a trigger."""
+    state = error.sqlstate or ""
+    is_own = state[:1] in _NOT_STANDARD and state[:2] not in _OF_THE_SERVER
+    return state[:2] in _OF_ROWS or (bool(state) and is_own) or isinstance(error, psycopg.DataError)
+
+
+def is_unfit_table(error: psycopg.Error) -> bool:
+    """Tell whether a table or a right is not what a statement needs: it is gone, renamed, a view, has a rule."""
+    state = error.sqlstate or ""
+    return state[:2] in _OF_TABLES or state == "55000"
 
 
 def advice(error: psycopg.Error) -> str:

@@ -65,6 +65,11 @@ def joined(parts: Sequence[Marks]) -> Marks:
     return one
 
 
+def again_of(marks: Marks) -> Marks:
+    """Return the marks of bars that may have indicator values already."""
+    return marks.compress((marks["kind"] == REVISED) | (marks["kind"] == AFFECTED))
+
+
 def higher_marks(minute_marks: Marks) -> Marks:
     """Mark the bars of the higher timeframes that contain these 1-minute bars."""
     parts = [

@@ -14,7 +14,7 @@ from psycopg import Cursor
 from ...contracts.detection import LIFETIME_S, Detection, IndicatorColumn, iso_minute
 from ...contracts.market_hours import half_days
 from ...contracts.ticks import Column
-from ...contracts.timeframe import INTRADAY
+from ...contracts.timeframe import INTRADAY, TIMEFRAME_OF
 from ..arrays import joined_numbers, numbers_of
 from ..postgres import Connection
 from ..queries import query
@@ -33,6 +33,15 @@ _VALUE_COLUMNS = ("open", "high", "low", "close", "volume_micro", "notional")
 _LOADED = np.dtype([("minute", "<i8"), *((name, "<f8") for name in _VALUE_COLUMNS)])
 
 
+class RecomputedBars(NamedTuple):
+    """Bars of one partition whose indicator values were computed again. timeframes: minutes; minutes: their starts."""
+
+    partition: int
+    symbols: Sequence[str]
+    timeframes: Sequence[int]
+    minutes: Sequence[int]
+
+
 class Standing(NamedTuple):
     """A stored detection."""
 
@@ -46,7 +55,12 @@ def open_result_stages(connection: Connection) -> None:
     connection.execute(query("create_result_stages"))
 
 
-def stage_results(connection: Connection, higher: Column, indicators: Sequence[tuple[int, IndicatorColumn]]) -> None:
+def stage_results(
+    connection: Connection,
+    higher: Column,
+    indicators: Sequence[tuple[int, IndicatorColumn]],
+    recomputed: Sequence[RecomputedBars],
+) -> None:
     """Replace the contents of the staging tables by these rows.
 
     higher: partition, symbol (UTF-8), timeframe, minute, values. indicators: with the partition of each.
@@ -55,21 +69,32 @@ def stage_results(connection: Connection, higher: Column, indicators: Sequence[t
     if len(higher):
         with connection.cursor().copy(query("copy_higher_stage")) as copy:
             copy.write(COPY_HEADER + binary_rows(higher).tobytes() + COPY_TRAILER)
-    if indicators:
+    if indicators or recomputed:
+        lines = chain(map(_recomputed_lines, recomputed), starmap(_indicator_lines, indicators))
         with connection.cursor().copy(query("copy_indicator_stage")) as copy:
-            copy.write("".join(chain.from_iterable(starmap(_indicator_lines, indicators))))
+            copy.write("".join(chain.from_iterable(lines)))
+
+
+def _recomputed_lines(bars: RecomputedBars) -> Iterator[str]:
+    line = f"{bars.partition}\tt\t%s\t\\N\t%s\t%s\t\\N\t\\N\t\\N\n"
+    names = [TIMEFRAME_OF[timeframe] for timeframe in bars.timeframes]
+    ends = [_instant((minute + length) * 60) for minute, length in zip(bars.minutes, bars.timeframes, strict=True)]
+    return map(line.__mod__, zip(map(_escaped, bars.symbols), names, ends, strict=True))
 
 
 def _indicator_lines(partition: int, column: IndicatorColumn) -> Iterator[str]:
     """Return the lines of COPY, from one template: there are thousands of them in a commit."""
     data = ", ".join(f'"{key}": %s' for key in column.keys)
     period = "{}" if column.period is None else f'{{"period": {column.period}}}'
-    line = f"{partition}\t%s\t%s\t{column.indicator}\t{column.timeframe}\t%s\t%s\t{{{data}}}\t{period}\n"
+    line = f"{partition}\tf\t%s\t{column.indicator}\t{column.timeframe}\t%s\t%s\t{{{data}}}\t{period}\n"
     length = INTRADAY[column.timeframe]
-    symbols = [symbol.replace("\\", "\\\\") for symbol in column.symbols]
     ends = [_instant((minute + length) * 60) for minute in column.minutes]
     outputs = [[*map(repr, values)] for values in zip(*column.values, strict=True)]
-    return map(line.__mod__, zip(column.again, symbols, ends, outputs[0], *outputs, strict=True))
+    return map(line.__mod__, zip(map(_escaped, column.symbols), ends, outputs[0], *outputs, strict=True))
+
+
+def _escaped(symbol: str) -> str:
+    return symbol.replace("\\", "\\\\")
 
 
 @lru_cache(maxsize=1024)  # the values of a commit share few minutes
@@ -90,11 +115,17 @@ def has_indicator_value(connection: Connection) -> bool:
     return bool(there)
 
 
-def write_indicators(connection: Connection, partitions: Sequence[int], *, again: bool, has_value: bool) -> None:
-    """Insert the staged indicator values. again: some replace existing rows; has_value: as has_indicator_value."""
+def write_indicators(
+    connection: Connection, partitions: Sequence[int], again: Sequence[str], *, has_value: bool
+) -> None:
+    """Insert the staged indicator values.
+
+    again: these indicators' values on the staged bars that were computed again are deleted first. has_value: as
+    has_indicator_value.
+    """
     values = {"partitions": list(partitions)}
     if again:
-        connection.execute(query("delete_indicators_again"), values)
+        connection.execute(query("delete_indicators_again"), values | {"indicators": list(again)})
     insert = "insert_indicators" if has_value else "insert_indicators_without_value"
     connection.execute(query(insert), values | {"lifetime_s": LIFETIME_S})
 

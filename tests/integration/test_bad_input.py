@@ -500,8 +500,23 @@ def test_a_price_too_large_for_the_applications_column_is_refused_by_itself(stre
     assert ledger(stream.servers) == {"ticks_in": 4, "applied": 3, "refused": 1}
 
 
-def test_a_bar_that_a_constraint_refuses_does_not_stop_the_others(stream, work):
-    execute(stream.servers, "ALTER TABLE ohlcv_1min ADD CONSTRAINT not_this_one CHECK (symbol <> 'BAD')")
+def trigger(table, events, condition, how):
+    """Return what makes a trigger of the application's that refuses rows."""
+    return (
+        f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {how}; END $$;"
+        f" CREATE TRIGGER refuses BEFORE {events} ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()"
+    )
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "ALTER TABLE ohlcv_1min ADD CONSTRAINT not_this_one CHECK (symbol <> 'BAD')",
+        trigger("ohlcv_1min", "INSERT", "NEW.symbol = 'BAD'", "RAISE EXCEPTION 'not_this_one'"),
+    ],
+)
+def test_a_bar_that_the_database_refuses_does_not_stop_the_others(refusal, stream, work):
+    execute(stream.servers, refusal)
     stream.send(("A", 10.0, 100), ("BAD", 5.0, 7), ("B", 20.0, 1), ("BAD", 6.0, 8))
     work(lambda: bars(stream.servers) == [("A", 10, 10, 100), ("B", 20, 20, 1)])
     ((producer, reason, detail, original),) = dead_letters(stream.servers)
@@ -575,8 +590,24 @@ def falling_to_a_doji():
     return [*fall, ((10.0, 10.5, 9.0, 10.0), 0)]
 
 
-def test_a_pattern_that_the_database_refuses_leaves_bars_and_other_symbols(stream, work):
-    execute(stream.servers, "ALTER TABLE intraday_patterns ADD CHECK (symbol <> 'A')")
+REFUSING_A = trigger(
+    "intraday_patterns", "INSERT", "NEW.symbol = 'A'", "RAISE EXCEPTION 'not this' USING ERRCODE = 'X1111'"
+)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "ALTER TABLE intraday_patterns ADD CHECK (symbol <> 'A')",
+        REFUSING_A,
+        # At COMMIT.
+        REFUSING_A.replace("TRIGGER refuses BEFORE", "CONSTRAINT TRIGGER refuses AFTER").replace(
+            "FOR EACH", "DEFERRABLE INITIALLY DEFERRED FOR EACH"
+        ),
+    ],
+)
+def test_a_pattern_that_the_database_refuses_leaves_bars_and_other_symbols(refusal, stream, work):
+    execute(stream.servers, refusal)
     ends = falling_to_a_doji()
     stream.send(*((symbol, price, 100, later) for symbol in "AB" for bar, later in ends for price in bar))
     found = "SELECT DISTINCT symbol FROM intraday_patterns WHERE pattern_type = 'Doji' AND timeframe = '1min'"
@@ -590,6 +621,7 @@ def test_a_pattern_that_the_database_refuses_leaves_bars_and_other_symbols(strea
         "ALTER TABLE intraday_patterns DROP COLUMN levels",
         "ALTER TABLE intraday_patterns RENAME TO patterns_of_before",
         "ALTER TABLE intraday_indicators DROP COLUMN metadata",
+        "ALTER TABLE intraday_indicators RENAME TO old; CREATE VIEW intraday_indicators AS SELECT DISTINCT * FROM old",
     ],
 )
 def test_a_table_of_findings_that_changes_in_the_middle_stops_no_bar(stream, work, change):
@@ -601,6 +633,34 @@ def test_a_table_of_findings_that_changes_in_the_middle_stops_no_bar(stream, wor
     lost = "SELECT DISTINCT reason FROM dead_letter"
     work(lambda: len(bars(stream.servers)) == 12 and execute(stream.servers, lost) == [("unstorable_finding",)])
     assert ledger(stream.servers) == {"ticks_in": 45, "applied": 45}
+
+
+def test_a_column_that_we_can_do_without_may_go_in_the_middle(stream, work):
+    stream.send(("B", 10.0, 100))
+    work(lambda: len(bars(stream.servers)) == 1)
+    execute(stream.servers, "ALTER TABLE intraday_indicators DROP COLUMN value")
+    stream.send(*(("A", price, 100, later) for bar, later in falling_to_a_doji() for price in bar))
+    averages = "SELECT count(*) FROM intraday_indicators WHERE indicator_type = 'SMA_5' AND timeframe = '1min'"
+    work(lambda: execute(stream.servers, averages) == [(7,)])
+    assert dead_letters(stream.servers) == []
+
+
+def test_a_former_finding_that_the_database_keeps_stops_nothing(stream, work):
+    kept = "RAISE EXCEPTION 'kept'"
+    execute(stream.servers, trigger("intraday_patterns", "UPDATE", "true", kept))
+    execute(stream.servers, trigger("intraday_indicators", "DELETE", "true", kept).replace("refuse()", "keep()"))
+    ends = falling_to_a_doji()
+    stream.send(*((symbol, price, 100, later) for symbol in "AB" for bar, later in ends for price in bar))
+    found = "SELECT DISTINCT symbol FROM intraday_patterns WHERE pattern_type = 'Doji' AND timeframe = '1min'"
+    values = "SELECT count(*) FROM intraday_indicators WHERE indicator_type = 'SMA_5' AND timeframe = '1min'"
+    work(lambda: len(execute(stream.servers, found)) == 2 and execute(stream.servers, values) == [(14,)])
+    stream.send(("A", 14.0, 100), ("C", 10.0, 100))  # A's bar is no Doji any more
+    lost = "SELECT count(*) FROM dead_letter WHERE detail = 'kept' AND reason = 'unstorable_finding'"
+    waiting = "SELECT undetected FROM checkpoint"
+    work(lambda: len(bars(stream.servers)) == 23 and execute(stream.servers, waiting) == [(0,)])
+    assert execute(stream.servers, lost) > [(1,)]
+    assert execute(stream.servers, values) == [(14,)]
+    assert ledger(stream.servers) == {"ticks_in": 90, "applied": 90}
 
 
 def test_a_stream_is_read_again_to_its_end_also_behind_the_largest_id_there_is(stream):

@@ -325,6 +325,31 @@ def test_every_average_that_hangs_on_a_replaced_bar_is_computed_again(tickstock,
         assert [value for (value,) in rows(seeded, averages, timeframe)] == pytest.approx(expected)
 
 
+def test_a_bar_that_is_computed_again_keeps_no_value_that_it_would_not_get_now(tickstock, seeded, tmp_path):
+    """A minute is gone, a split came late, a market closes at night now, an indicator is off."""
+    rows(seeded, "UPDATE pattern_definitions SET enabled = false")
+    switch = "UPDATE indicator_definitions SET applicable_timeframes = '{1min}', enabled = (name = ANY (%s))"
+    rows(seeded, switch, ["SMA_5", "VWAP"])
+    rows(seeded, "INSERT INTO always_open VALUES ('C')")
+    seconds = {"AIG": range(0, 360, 60), "BAC": [0, 60, 120, 86_400, 86_460], "C": range(-7200, -6900, 60)}
+    trades = [trade(symbol, 10, second, 100) for symbol, times in seconds.items() for second in times]
+    replay(tickstock, seeded, write(tmp_path / "first.csv", trades))
+    averages = (
+        "SELECT symbol, (extract(epoch FROM calculation_timestamp) - %s)::int FROM intraday_indicators"
+        " WHERE indicator_type = 'SMA_5' ORDER BY 1, 2"
+    )
+    assert rows(seeded, averages, OPENING_S) == [("AIG", 300), ("AIG", 360), ("BAC", 86_520), ("C", -6900)]
+
+    rows(seeded, switch, ["SMA_5"])
+    rows(seeded, "DELETE FROM always_open")
+    rows(seeded, "INSERT INTO corporate_action (symbol, ex_date, ratio) VALUES ('BAC', '2013-10-08', 1.25)")
+    trades.remove(trade("AIG", 10, 120, 100))
+    replay(tickstock, seeded, write(tmp_path / "second.csv", trades))
+
+    assert rows(seeded, averages, OPENING_S) == [("AIG", 360)]
+    assert rows(seeded, "SELECT DISTINCT indicator_type FROM intraday_indicators") == [("SMA_5",)]
+
+
 def test_the_same_file_again_computes_what_was_switched_on_since(day, *, tickstock, seeded):
     replay(tickstock, seeded, day)
     enable_every_indicator(seeded)

@@ -236,16 +236,13 @@ class Committer:
                 self._figures.count_fenced(len(e.partitions))
                 log.info("partition lost to another worker", partitions=e.partitions)
                 commit = commit.without(e.partitions)
-            except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as e:
-                commit = self._without_stored(commit) if is_fresh_stored(e) else unstorable.take_out(commit, e)
-            except psycopg.errors.ProgrammingError as e:  # a table or a right was removed
-                if not unstorable.leave_findings_out(commit, e):
-                    raise
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 attempt += 1
                 if attempt == _ATTEMPTS:
                     raise
                 self._world.sleep(backoff.pause_s())
+            except psycopg.Error as e:
+                commit = self._without_stored(commit) if is_fresh_stored(e) else unstorable.without_refused(commit, e)
         self._unanswered = {}
         self._newest.note(commit.plans)
         self._figures.add(commit.plans)

@@ -33,7 +33,8 @@ class Findings:
     """The detections and indicators of a commit, and which of them are published.
 
     new, again: detections that no row holds yet, and those found again. superseded: flow_id and symbol of detections
-    that a revision took away. alerts: each is published.
+    that a revision took away. recomputed: the bars whose stored indicator values `indicators` replaces. alerts: each is
+    published.
     """
 
     higher: HigherBars = field(default_factory=NO_HIGHER_BARS.copy)
@@ -42,6 +43,7 @@ class Findings:
     superseded: dict[UUID, str] = field(default_factory=dict)
     to_publish: list[Detection] = field(default_factory=list)
     indicators: list[IndicatorColumn] = field(default_factory=list)
+    recomputed: Marks = field(default_factory=NO_MARKS.copy)
     indicators_to_publish: list[IndicatorValue] = field(default_factory=list)
     alerts: list[IndicatorAlert] = field(default_factory=list)
 
@@ -57,7 +59,10 @@ class Findings:
         return sum(len(column.symbols) for column in self.indicators)
 
     def without(self, symbols: AbstractSet[str], codes: Codes) -> Self:
-        """Return these findings without some symbols (codes: their indices). What is superseded stays superseded."""
+        """Return these findings without some symbols (codes: their indices).
+
+        What is superseded stays superseded, and old values of indicators are deleted all the same.
+        """
         return replace(
             self,
             higher=without_symbols(self.higher, codes),
@@ -68,6 +73,11 @@ class Findings:
             indicators_to_publish=[one for one in self.indicators_to_publish if one.symbol not in symbols],
             alerts=[one for one in self.alerts if one.symbol not in symbols],
         )
+
+    def without_taken(self, symbols: AbstractSet[str], codes: Codes) -> Self:
+        """Return these findings without what they take away of some symbols (codes: their indices)."""
+        superseded = {flow_id: symbol for flow_id, symbol in self.superseded.items() if symbol not in symbols}
+        return replace(self, superseded=superseded, recomputed=without_symbols(self.recomputed, codes))
 
 
 @dataclass(slots=True)

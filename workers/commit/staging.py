@@ -8,7 +8,7 @@ from ...contracts.ticks import Mask
 from ...db.postgres import Connection
 from ...db.staged_rows import StagedRows
 from ...db.tables.bars import stage
-from ...db.tables.detections import stage_results
+from ...db.tables.detections import RecomputedBars, stage_results
 from ..detect.detector import HigherBars
 from .commit import Commit
 from .messages import add_bar_messages, add_result_messages
@@ -48,8 +48,15 @@ def stage_findings(connection: Connection, plans: Sequence[PartitionPlan]) -> No
     """Replace the contents of the staging tables of findings."""
     higher = np.concatenate([_staged_higher(plan) for plan in plans])
     indicators = [(plan.state.partition, column) for plan in plans for column in plan.found.indicators]
-    if len(higher) or indicators:
-        stage_results(connection, higher, indicators)
+    recomputed = [_recomputed(plan) for plan in plans if len(plan.found.recomputed)]
+    if len(higher) or indicators or recomputed:
+        stage_results(connection, higher, indicators, recomputed)
+
+
+def _recomputed(plan: PartitionPlan) -> RecomputedBars:
+    marks = plan.found.recomputed
+    symbols = [plan.state.symbols[code] for code in marks["symbol"].tolist()]
+    return RecomputedBars(plan.state.partition, symbols, marks["timeframe"].tolist(), marks["minute"].tolist())
 
 
 def _staged_higher(plan: PartitionPlan) -> HigherBars:

@@ -11,7 +11,7 @@ from psycopg import Cursor
 from ...contracts.bar import has_prices
 from ...contracts.errors import Fenced
 from ...db.lease import LEASE_TTL_S
-from ...db.postgres import Connection
+from ...db.postgres import Connection, is_refused_row
 from ...db.queries import query
 from ...db.schema.timescale import Chunks, lift_limits, lock_chunk_making
 from ...db.staged_rows import TableShape
@@ -27,6 +27,7 @@ from ...db.tables.detections import (
     write_indicators,
 )
 from ...db.tables.gaps import hold_gaps, mark_staged, note_hole
+from ..detect.indicators import INDICATORS
 from ..partition.uncommitted import Counts
 from .commit import Commit
 from .plan import PartitionPlan
@@ -59,8 +60,7 @@ class CommitTransaction:
         lift_limits(connection)
         self.shape: TableShape = table_shape(connection)
         self._chunks = Chunks(connection)
-        self._has_indicator_value = has_indicator_value(connection)
-        self._has_detection_copies = has_detection_copies(connection)
+        self._look_at_results()
         self._copies_wrong: set[str] = set()
         self._known_symbols: set[str] = set()
 
@@ -84,6 +84,16 @@ class CommitTransaction:
         for plan in plans:
             self._known_symbols |= plan.symbols - plan.unstorable
         return dict(superseded.fetchall()) if superseded else {}
+
+    def _look_at_results(self) -> None:
+        self._has_indicator_value = has_indicator_value(self._connection)
+        self._has_detection_copies = has_detection_copies(self._connection)
+
+    def look_again(self) -> bool:
+        """Look again at the tables of findings; return whether they have changed, so that a retry makes sense."""
+        before = (self._has_indicator_value, self._has_detection_copies)
+        self._look_at_results()
+        return before != (self._has_indicator_value, self._has_detection_copies)
 
     def forget_symbols(self) -> bool:
         """Register every symbol again with its next bar, because one may be deleted. Return False if none was known."""
@@ -176,9 +186,9 @@ class CommitTransaction:
         answers = copy_detections(connection, *detections) if self._has_detection_copies else []
         log_published(connection, [detection for f in found for detection in f.to_publish])
         columns = [column for f in found for column in f.indicators]
-        if columns:
-            again = any(any(column.again) for column in columns)
-            write_indicators(connection, partitions, again=again, has_value=self._has_indicator_value)
+        again = list(INDICATORS) if any(len(f.recomputed) for f in found) else []
+        if columns or again:
+            write_indicators(connection, partitions, again, has_value=self._has_indicator_value)
         return answers
 
     # -- trials, rolled back -----------------------------------------------------------------------------------------
@@ -189,7 +199,10 @@ class CommitTransaction:
         try:
             with self._connection.transaction(force_rollback=True):
                 self._try_bars(commit, first, end, makes_chunks=makes_chunks)
-        except (psycopg.errors.DataError, psycopg.errors.IntegrityError):
+                self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        except psycopg.Error as e:
+            if not is_refused_row(e):
+                raise
             return False
         return True
 
@@ -201,7 +214,10 @@ class CommitTransaction:
                 if len(commit.rows):
                     self._try_bars(commit, 0, len(commit.rows), makes_chunks=makes_chunks)
                 self._write_findings(commit.partitions, trial)
-        except (psycopg.errors.DataError, psycopg.errors.IntegrityError):
+                self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        except psycopg.Error as e:
+            if not is_refused_row(e):
+                raise
             return False
         return True
 

@@ -11,7 +11,7 @@ import structlog
 
 from ...contracts.names import DETECTOR
 from ...contracts.ticks import MAX_BODY_BYTES, Mask, Refused
-from ...db.postgres import Connection
+from ...db.postgres import Connection, is_lost, is_refused_row, is_unfit_table
 from ...db.staged_rows import StagedRows
 from ..detect.detector import NOT_LOADED
 from ..marks import REVISED, joined, marks_of
@@ -33,7 +33,22 @@ class Unstorable:
         self._connection = connection
         self._transaction = transaction
 
-    def take_out(self, commit: Commit, error: psycopg.Error) -> Commit:
+    def without_refused(self, commit: Commit, error: psycopg.Error) -> Commit:
+        """Return the commit without what the database refuses; the same one if its tables have changed.
+
+        Raises the error if it refuses nothing that can be left out, or if the connection is lost.
+        """
+        if is_lost(self._connection, error) or not (is_refused_row(error) or is_unfit_table(error)):
+            raise error
+        if self._transaction.look_again():
+            return commit
+        if is_refused_row(error):
+            return self._take_out(commit, error)
+        if not self._leave_findings_out(commit, error):
+            raise error
+        return commit
+
+    def _take_out(self, commit: Commit, error: psycopg.Error) -> Commit:
         """Return the commit without the bars, or else without the findings, that the database refuses.
 
         If neither is refused, somebody may have deleted a symbol that we registered before: returns the same commit, to
@@ -47,9 +62,10 @@ class Unstorable:
             raise error
         return commit
 
-    def leave_findings_out(self, commit: Commit, error: psycopg.Error) -> bool:
+    def _leave_findings_out(self, commit: Commit, error: psycopg.Error) -> bool:
         """Leave all patterns and indicators out; return whether there were any, so that a retry makes sense."""
-        if not any(plan.found.symbols or plan.found.superseded for plan in commit.plans):
+        found = [plan.found for plan in commit.plans]
+        if not any(one.symbols or one.superseded or len(one.recomputed) for one in found):
             return False
         why = _first_line(error)
         for plan in commit.plans:
@@ -87,7 +103,7 @@ class Unstorable:
     # -- findings ----------------------------------------------------------------------------------------------------
 
     def _take_out_findings(self, commit: Commit, why: str) -> Commit | None:
-        symbols = [symbol for plan in commit.plans for symbol in found_symbols(plan)]
+        symbols = [symbol for plan in commit.plans for symbol in sorted(found_symbols(plan) | taken_symbols(plan))]
         bad = set(self._refused_symbols(commit, symbols)) if symbols else set()
         for plan in commit.plans:
             drop_findings(plan, bad, why)
@@ -145,23 +161,36 @@ def take_findings_back(plan: PartitionPlan, symbols: Sequence[str], rows: Staged
 # -- findings --------------------------------------------------------------------------------------------------------
 
 
-def found_symbols(plan: PartitionPlan) -> list[str]:
+def found_symbols(plan: PartitionPlan) -> set[str]:
     """Return the symbols for which a commit writes findings."""
     higher = {plan.state.symbols[code] for code in plan.found.higher["symbol"].tolist()}
-    return sorted(higher | plan.found.symbols)
+    return higher | plan.found.symbols
+
+
+def taken_symbols(plan: PartitionPlan) -> set[str]:
+    """Return the symbols for which a commit takes former findings away."""
+    recomputed = {plan.state.symbols[code] for code in plan.found.recomputed["symbol"].tolist()}
+    return recomputed.union(plan.found.superseded.values())
 
 
 def found_on(plan: PartitionPlan, symbols: AbstractSet[str]) -> Findings:
     """Return the findings on some symbols."""
-    others = set(found_symbols(plan)) - symbols
-    return plan.found.without(others, plan.state.codes_of(sorted(others)))
+    others = (found_symbols(plan) | taken_symbols(plan)) - symbols
+    codes = plan.state.codes_of(sorted(others))
+    return plan.found.without(others, codes).without_taken(others, codes)
 
 
 def drop_findings(plan: PartitionPlan, symbols: AbstractSet[str], why: str) -> None:
-    """Send the findings on some symbols to the dead letters; their bars are committed."""
-    mine = symbols & set(found_symbols(plan))
+    """Send the findings on some symbols to the dead letters; their bars are committed.
+
+    Their former findings are taken away all the same, but not of a symbol with nothing else: that is refused, too.
+    """
+    mine = symbols & found_symbols(plan)
     _add_lost_findings(plan, mine, why)
     plan.found = plan.found.without(mine, plan.state.codes_of(sorted(mine)))
+    stay = (symbols - mine) & taken_symbols(plan)
+    _add_lost_findings(plan, stay, why)
+    plan.found = plan.found.without_taken(stay, plan.state.codes_of(sorted(stay)))
 
 
 def drop_all_findings(plan: PartitionPlan, why: str) -> None:
@@ -178,6 +207,7 @@ def _add_lost_findings(plan: PartitionPlan, symbols: AbstractSet[str], why: str)
                 "symbol": symbol,
                 "patterns": found.new + found.again,
                 "indicators": [one for column in found.indicators for one in column.each()],
+                "superseded": [flow_id for flow_id, owner in found.superseded.items() if owner == symbol],
             }
         )
         plan.dead_letters.append(DeadLetter(DETECTOR, Refused("unstorable_finding", why, lost[:MAX_BODY_BYTES])))

@@ -3,6 +3,7 @@
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_higher_bar (
     partition integer, symbol bpchar, timeframe smallint, minute integer, open float8, high float8, low float8,
     close float8, volume_micro float8, notional float8);
+-- A row of stage_indicator with `again` is no value: it names a bar whose values were computed again.
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_indicator (
     partition integer, again boolean, symbol text, indicator_type text, timeframe text, calculated_at timestamptz,
     value numeric, value_data jsonb, metadata jsonb);
@@ -57,17 +58,18 @@ ON CONFLICT (symbol, "timestamp") DO UPDATE
    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume;
 
 -- delete_indicators_again --
--- Values computed again replace their rows; the application's table may have no key for it.
+-- All values of ours on the bars that were computed again: some have no value any more, others are written again.
 DELETE FROM intraday_indicators i USING stage_indicator s
- WHERE s.again AND s.partition = ANY (%(partitions)s) AND i.symbol = s.symbol AND i.indicator_type = s.indicator_type
-   AND i.timeframe = s.timeframe AND i.calculation_timestamp = s.calculated_at;
+ WHERE s.again AND s.partition = ANY (%(partitions)s) AND i.symbol = s.symbol
+   AND i.indicator_type = ANY (%(indicators)s::text[]) AND i.timeframe = s.timeframe
+   AND i.calculation_timestamp = s.calculated_at;
 
 -- insert_indicators --
 INSERT INTO intraday_indicators (symbol, indicator_type, value, value_data, calculation_timestamp, expiration_timestamp,
                                  metadata, timeframe)
 SELECT symbol, indicator_type, value, value_data, calculated_at, calculated_at + make_interval(secs => %(lifetime_s)s),
        metadata, timeframe
-  FROM stage_indicator WHERE partition = ANY (%(partitions)s);
+  FROM stage_indicator WHERE NOT again AND partition = ANY (%(partitions)s);
 
 -- insert_indicators_without_value --
 -- The application's table without `value`: value_data holds all outputs, the value first.
@@ -75,7 +77,7 @@ INSERT INTO intraday_indicators (symbol, indicator_type, value_data, calculation
                                  metadata, timeframe)
 SELECT symbol, indicator_type, value_data, calculated_at, calculated_at + make_interval(secs => %(lifetime_s)s),
        metadata, timeframe
-  FROM stage_indicator WHERE partition = ANY (%(partitions)s);
+  FROM stage_indicator WHERE NOT again AND partition = ANY (%(partitions)s);
 
 -- has_indicator_value --
 SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('intraday_indicators') AND attname = 'value'

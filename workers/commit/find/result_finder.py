@@ -18,7 +18,7 @@ from ....db.world import World
 from ...detect.definition import Definitions
 from ...detect.detector import Detector, FoundPatterns, find_patterns, waiting_for
 from ...detect.history_memory import HistoryMemory
-from ...marks import INDICATORS, NEW, PATTERNS, Marks, higher_marks, joined, marks_of
+from ...marks import INDICATORS, NEW, PATTERNS, Marks, again_of, higher_marks, joined, marks_of
 from ...partition.feed_bars import ClosedBars
 from ...partition.numbering import are_among
 from ...partition.partition_state import PartitionState
@@ -182,7 +182,7 @@ class ResultFinder:
             marks = plan.marks.compress(ready)
             plan.found.higher, higher = detector.absorb_higher(marks.compress(marks["timeframe"] > 1))
             marks = joined([marks.compress(marks["timeframe"] == 1), higher])
-            rest = waiting_for(marks, INDICATORS) if self.definitions.indicators else marks[:0]
+            rest = waiting_for(marks if self.definitions.indicators else again_of(marks), INDICATORS)
             plan.marks = joined([plan.marks.compress(~ready), rest])
             sought.append((plan, self._take_ahead(plan, marks, now_s)))
         sought = [(plan, marks) for plan, marks in sought if len(marks)]
@@ -238,8 +238,9 @@ class ResultFinder:
         ready = _whole(detector, plan.marks, INDICATORS, most)
         if not ready.any():
             return
-        found = detector.find_indicators(plan.marks.compress(ready), self.definitions, now_s)
-        plan.found.indicators = found.columns
+        marks = plan.marks.compress(ready)
+        found = detector.find_indicators(marks, self.definitions, now_s)
+        plan.found.indicators, plan.found.recomputed = found.columns, again_of(marks)
         plan.found.indicators_to_publish, plan.found.alerts = found.to_publish, found.alerts
         plan.marks = plan.marks.compress(~ready)
 
