@@ -23,8 +23,9 @@ TIER = "intraday"
 class BaseRate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How often the price moved as a pattern predicts, on the measured days (docs/measured_patterns.md).
 
-    hits: of `of` detections, those whose close `after_bars` bars later was at least half an ATR further in the
-    pattern's direction. expected: the same number for all bars at the same times of day.
+    of: the number of measured detections. hits: how many of them were followed, `after_bars` bars later, by a close at
+    least half an ATR further in the pattern's direction. expected: how many hits there would be if the price had moved
+    after them as after all bars at the same times of day.
     """
 
     hits: Annotated[int, Meta(ge=0)]

@@ -29,7 +29,7 @@ class Numbered(NamedTuple):
 def number_entries(entries: Sequence[tuple[bytes, Fields]], most_ms: int) -> Numbered:
     """Turn the ids of entries into numbers, up to the first invalid id.
 
-    most_ms: the largest valid time (Unix ms). Redis gives later ids only after a sender chose one.
+    most_ms: the largest valid time (Unix ms). Redis itself gives later ids only after a sender has chosen one.
     """
     numbered: list[tuple[int, Fields]] = []
     weights: list[int] = []

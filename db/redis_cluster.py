@@ -26,7 +26,7 @@ OnError = Callable[[], object]
 # After these errors the slot map may be wrong. To the library, MOVED is an AskError.
 _ODD = (AskError, TryAgainError, ClusterDownError, ReadOnlyError, RedisConnectionError, RedisTimeoutError, OSError)
 
-# Commands without a key go to the front door's node, which represents the cluster, above all in TIME.
+# Commands without a key go to one node, that of the front door: so TIME always comes from the same clock.
 _KEYLESS = frozenset({"INFO", "TIME", "PING", "PUBLISH", "CONFIG", "ACL", "CLIENT", "PUBSUB"})
 
 

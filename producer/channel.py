@@ -208,8 +208,8 @@ class _Listener(threading.Thread):
     def _first(self) -> bytes | _Heard | Exception:
         """Return the first item that waits. Raises Empty after 10 ms without one.
 
-        The queue's own timeout is not used: Python 3.11 and 3.12 wait for ever if a signal's handler takes longer, as
-        that of the signal that stops us would.
+        The queue's own timeout is not used: in Python 3.11 and 3.12 it never ends if a signal's handler runs for longer
+        than the timeout, and the handler of our stop signal may.
         """
         with suppress(Empty):
             return self._queue.get_nowait()

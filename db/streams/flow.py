@@ -2,7 +2,7 @@
 
 `sent:PRODUCER` is "number,sends" and is written with each frame (db/streams/frame_stream.py). `done:PRODUCER` is the
 number up to which the producer's ticks are committed or counted as lost. `want:PRODUCER` is the number after which a
-worker misses frames. Any client may write there: a value that is no valid number counts as 0.
+worker misses frames. Any client may write there: a value that is not a valid number counts as 0.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ class FlowNumbers(NamedTuple):
 
     @property
     def sent_number(self) -> int:
-        """The highest number that was sent; 0 if there is none."""
+        """The highest number that was sent; 0 if none was sent."""
         return number_in((self.sent or "").encode())
 
 

@@ -183,7 +183,7 @@ def latest_daily_run_id(connection: Connection) -> UUID | None:
 
 
 def cancel_run(connection: Connection) -> UUID | None:
-    """Request the end of the active daily run; return it, None if there is none."""
+    """Request the end of the active daily run; return it, or None if no run is active."""
     row = connection.execute(query("cancel_run")).fetchone()
     connection.execute(query("tell_runs_changed"))
     return None if row is None else row[0]

@@ -51,7 +51,7 @@ class MassiveDays:
         rows = [row for page in self._days.read(f"{path}?adjusted=false&sort=asc&limit={_LIMIT}") for row in page]
         wanted = frozenset(map(day_number, days))
         number = _DayNumbers()
-        # The range may contain days that were not asked for: leave them out, they are no error.
+        # The range may contain days that were not asked for: leave them out, they are not errors.
         rows = [row for row in rows if not first <= number.day(row.t) <= last or number(row.t) in wanted]
         return wanted_of(_columns(rows, [symbol] * len(rows), number), days, [symbol])
 

@@ -123,7 +123,7 @@ class MassiveReference:
             rows = self._holidays.decode(body or b"[]")
             return [_closure(row) for row in rows if row.exchange == _EXCHANGE and row.status in _HOLIDAYS]
         except (*NOT_JSON, ValueError) as e:
-            raise RestBroken(f"{self._client.host}: the answer is no list of holidays: {e}") from e
+            raise RestBroken(f"{self._client.host}: the answer is not a list of holidays: {e}") from e
 
 
 def _closure(row: _Holiday) -> Closure:

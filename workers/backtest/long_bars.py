@@ -112,7 +112,7 @@ class LongBars:
 
 
 class _Others(NamedTuple):
-    """The other bars that confirm the patterns on a batch. begin: the place of the batch's first row."""
+    """Looks up what confirms the patterns on a batch of bars. begin: the index of the first of them."""
 
     bars: LongBars
     begin: int

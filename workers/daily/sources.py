@@ -60,7 +60,7 @@ class Answer(NamedTuple):
 
     @property
     def error(self) -> str | None:
-        """Return why there are no bars; None if there are some."""
+        """Return why there are no bars; None if there are bars."""
         if self.bars is not None:
             return None
         return "; ".join(f"{source}: {error}" for source, error in self.errors.items()) or NOTHING
@@ -81,7 +81,7 @@ def ask_for_day(sources: Sources, order: Sequence[Source], day: date, symbols: S
 
 
 class SymbolAnswers(NamedTuple):
-    """The bars of single symbols. failed: symbol -> why it has none. error: why the asking ended early, or None."""
+    """The bars of single symbols. failed: symbol -> why it has no bars. error: why the asking ended early, or None."""
 
     bars: Sequence[DayBars] = ()
     failed: Mapping[str, str] = {}

@@ -1,7 +1,8 @@
 """Reads the entries of the front door in their order, each with its number, in pieces; and counts lost ones.
 
-A number is the id of an entry, if it is not ahead of Redis TIME (contracts/door.py). If an id is no number, the stream
-is rebuilt (db/streams/door_stream.py), so that no later entry is lost. Entries that were trimmed or deleted before they
+A number is the id of an entry, if it is not ahead of Redis TIME (contracts/door.py). If an id cannot be a number, the
+stream is rebuilt (db/streams/door_stream.py), so that no later entry is lost. Entries that were trimmed or deleted
+before they
 were read are found by counting: the server counts added entries, and this class counts read ones.
 """
 
@@ -155,13 +156,16 @@ class DoorReader:
             log.warning("front door holds another stream: its entries get new ids", entries=swapped.moved)
 
     def _most_ms(self, now_ms: int, highest: int) -> int:
-        """Return the ms of the latest id that can be a number: after an id that is ahead, Redis goes on in its ms."""
+        """Return the ms of the latest id that can be a number.
+
+        After an id that is ahead, Redis gives ids of the same ms.
+        """
         return min(max(now_ms + self._max_ahead_ms, position_of(highest).ms), MAX_POSITION.ms)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def next_piece(self) -> Piece | None:
-        """Return the next entries, few enough to be parsed in a moment; None if there is none."""
+        """Return the next entries, few enough to be parsed in a moment; None if no entry waits."""
         if not self._waiting and self._copying is not None:
             self._go_on_rebuilding(self._copying)
             return None
@@ -247,9 +251,9 @@ class DoorReader:
     # -- rebuild ---------------------------------------------------------------------------------------------------
 
     def _begin_rebuild(self) -> None:
-        """Begin to rebuild the stream after the read entries, because an id there is no number."""
+        """Begin to rebuild the stream after the read entries, because an id there cannot be a number."""
         if self._at_ms > MAX_POSITION.ms:
-            log.error("the clock of Redis gives no ids that can be numbers: the front door waits", redis_ms=self._at_ms)
+            log.error("the clock of Redis is too far ahead for valid ids: the front door waits", redis_ms=self._at_ms)
             self._is_full = False
             return
         self._stream.begin_copy()

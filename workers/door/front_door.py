@@ -178,9 +178,10 @@ class FrontDoor:
     # -- start -----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Begin at the lowest number that a partition has applied: below it, everything is committed everywhere.
+        """Begin at the lowest number that a partition has applied: every partition has committed all rows up to it.
 
-        The highest may be only sent: its rows may wait in a partition, and no other row may get its number.
+        The highest number may belong to rows that were sent and still wait in a partition: no other row may get that
+        number.
         """
         self._register()
         applied = self._applied()

@@ -50,7 +50,7 @@ class MinuteBook:
         self._partial: dict[int, Column] = {}
 
     def add(self, tick: object, now_ns: int) -> Column:
-        """Add a tick; return the bars that it closes (BAR_DTYPE): mostly none; a late tick's own bar immediately.
+        """Add a tick; return the bars that it closes (BAR_DTYPE), mostly no bar; for a late tick its own bar.
 
         A late tick's bar is partial: merge it with the stored bar. now_ns: Unix ns, to refuse ticks of the future.
         Raises NotATick; then the tick has changed nothing.

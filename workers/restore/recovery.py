@@ -104,7 +104,10 @@ class Recovery:
 
 
 def _note_lost(error: Exception) -> None:
-    """Note which server did not serve. ServerAway is noted already; a lost group or a foreign key is no outage."""
+    """Record which server did not serve.
+
+    ServerAway is recorded already; a lost group or a foreign key is not an outage.
+    """
     if isinstance(error, psycopg.Error):
         VITALS.lost("postgresql")
     elif not isinstance(error, ServerAway) and not redis.is_gone(error) and not redis.is_foreign(error):

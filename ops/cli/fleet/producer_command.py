@@ -64,7 +64,7 @@ _MAX_SPEED_CHUNK_TICKS = 100_000
     "max_lag_ticks",
     former="--max-lag",
     type=click.IntRange(1),
-    help="Stop sending while so many ticks are sent and not committed.",
+    help="Stop sending while this number of ticks are sent and not committed.",
 )
 @feed_option
 @setting(ProducerOptions, "codec", type=click.Choice(["zstd", "none"]), help="Compression of frames.")
