@@ -57,7 +57,7 @@ class RepairOutcome(NamedTuple):
     repaired: int
     missing: list[MissingMinutes]
     error: str | None = None
-    after_s: float = 0.0  # the vendor asks us to wait so long
+    after_s: float = 0.0  # how long the vendor asks us to wait
 
     @property
     def missing_count(self) -> int:

@@ -154,7 +154,7 @@ class Assignment:
         """Store, once per move, for how many seconds nobody processed the partition before it moved to us; return it.
 
         None if it had no owner before, if this move is recorded already, or if a server was away meanwhile. served_s:
-        how long both servers have answered since one of them was away; None: none was.
+        how long both servers have answered since one of them was away; None: neither was.
         """
         if self._noted.get(held.partition) == held.lease.epoch:
             return None

@@ -34,8 +34,8 @@ for i = 1, #info, 2 do
 end
 """
 
-# Replaces an entry that is too large for a frame by its size. ARGV: most bytes of an entry, most bytes of all entries,
-# the mark of a replaced entry, most entries.
+# Replaces an entry that is too large for a frame by its size. ARGV: the most bytes of one entry, the most bytes of all
+# entries together, the mark of a replaced entry, the largest number of entries.
 _SHORTENED = """
 local function shortened(fields)
     local size = 0

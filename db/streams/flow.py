@@ -21,7 +21,8 @@ _MOST_DIGITS = 19  # of an int64
 class FlowNumbers(NamedTuple):
     """One producer's fields in one partition. sent: the whole text, None if it is absent; want: None if no worker asks.
 
-    A sender compares the text of `sent` with what it wrote last: another one shows that Redis came back older.
+    A sender compares the text of `sent` with what it wrote last: another text shows that Redis was restored from older
+    data.
     """
 
     sent: str | None
@@ -37,7 +38,7 @@ class FlowNumbers(NamedTuple):
 class SentField:
     """What one sender wrote last into `sent:PRODUCER` of one partition.
 
-    Each value is new, also for a number that is sent again, so that a Redis that came back older always shows.
+    Each value is new, even if a number is sent again: so it always shows if Redis was restored from older data.
     """
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from ...contracts.market_hours import NEW_YORK
 from ..rest_client import RestClient
 from .pages import Page, PageReader
 
-_LIMIT = 50_000  # the most base aggregates of a page, by the manual of /v2/aggs
+_LIMIT = 50_000  # base aggregates of a page, at most, by the manual of /v2/aggs
 _NAN = float("nan")
 
 

@@ -16,7 +16,7 @@ from ...contracts.spellings.tick_values import NotATick, shown, symbol_of
 from ..rest_client import RestClient
 from .pages import Page, PageReader
 
-_LIMIT = 1000  # the most rows of a page, by the manual of /v3/reference
+_LIMIT = 1000  # rows of a page, at most, by the manual of /v3/reference
 _EXCHANGE = "NYSE"  # all US exchanges close on its days
 _HOLIDAYS = {"closed": True, "early-close": False}
 

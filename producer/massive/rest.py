@@ -14,7 +14,7 @@ from .pages import Page, PageReader
 
 REST_URL = "https://api.massive.com"
 REST_PER_MINUTE = 3000.0  # requests: far below what the vendor refuses
-PAGE_LIMIT = 50_000  # the most base aggregates of a page, by the manual of /v2/aggs
+PAGE_LIMIT = 50_000  # base aggregates of a page, at most, by the manual of /v2/aggs
 RANGE_MINUTES = 30 * 24 * 60  # of one request: below a page's limit, so that few answers have a second page
 
 

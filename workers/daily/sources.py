@@ -37,8 +37,8 @@ class Reference(Protocol):
 class Sources(NamedTuple):
     """The sources of a process. days: the sources of daily bars, by name. delay_s: the delay of the vendor's data.
 
-    reference: None without an API key. market_caps: the most symbols of a run whose market capitalisation is asked for.
-    csv_dir: the folder with the files of symbols that a data load may name.
+    reference: None without an API key. market_caps: of how many symbols one run may ask the market
+    capitalisation. csv_dir: the folder with the files of symbols that a data load may name.
     """
 
     days: Mapping[Source, DaySource]

@@ -87,7 +87,7 @@ class DoorReader:
         self._weights: list[int] = []
         self._marks = 0  # of the waiting entries are marks
         self._framed: deque[_Framed] = deque()
-        self._copying: _Copying | None = None  # while the stream is built anew
+        self._copying: _Copying | None = None  # while the stream is rebuilt
         self._count = _FIRST_ENTRIES
         self._is_full = False  # the last reply had as many entries as were asked for: there may be more
         self._bytes = 0  # read since the last piece was framed
@@ -145,7 +145,7 @@ class DoorReader:
         return lowest
 
     def gone_to(self) -> int:
-        """Return the number up to which no entry exists any more, so that none is read again."""
+        """Return the number up to which no entry exists any more: it is never read again."""
         first = self._stream.peek(position_of(self._cursor))
         number = None if first is None else number_of(first.position)
         return max(self._cursor, self._highest if number is None else min(number - 1, self._highest))
@@ -291,7 +291,7 @@ class DoorReader:
         look, cursor = read.state, position_of(self._cursor)
         if look is not None and look.group is not None:
             if look.last < cursor:
-                raise DoorChanged  # Redis came back older
+                raise DoorChanged  # Redis was restored from older data
             return look
         fewest = (self._expected or 0) + len(read.entries)
         if look is not None and look.last >= cursor and (look.added is None or look.added >= fewest):

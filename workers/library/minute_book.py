@@ -22,7 +22,7 @@ class MinuteBook:
     """The ticks of each symbol's newest minute. A symbol is its index in `symbols`, which grows.
 
     newest: the minute of each symbol's newest tick, by index. revision_minutes: an older tick is refused as too late;
-    None: none is.
+    None: no tick is too late.
     """
 
     def __init__(

@@ -73,11 +73,11 @@ class PartitionState:
         return self.intake.flows
 
     def read_from(self, position: Position) -> None:
-        """Note that the stream is read from after this position."""
+        """Record that the stream is read from after this position."""
         self.read_to = position
 
     def pass_deleted(self, until: Position) -> None:
-        """Note that a read reached this id, whose entry was deleted."""
+        """Record that a read reached this id, whose entry was deleted."""
         self.read_to = max(self.read_to, until)
 
     # -- apply -------------------------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ class PartitionState:
             refuse_overlapping(flow, self.uncommitted)
             for piece in (
                 pieces_of(ready) if ready else ()
-            ):  # together: thousands of frames may each wait behind other missing frames
+            ):  # all at once: thousands of frames may each wait behind other missing ones
                 self._apply_feed(flow.feed, piece, now_ns)
                 between()
         return given_up

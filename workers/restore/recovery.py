@@ -48,7 +48,7 @@ class Recovery:
         return None if self._served_since is None else self._world.monotonic_s() - self._served_since
 
     def note_served(self) -> None:
-        """Note that both servers serve. Call it after a whole turn: a full Redis still answers reads."""
+        """Record that both servers serve. Call it after a whole turn: a full Redis still answers reads."""
         if self._failures:
             self._failures = 0
             self._served_since = self._world.monotonic_s()

@@ -108,7 +108,7 @@ _MAX_SPEED_CHUNK_TICKS = 100_000
     Trouble,
     "disorder_ms",
     type=Number(0, 3_600_000),
-    help="Synthetic: most that the time of a tick differs from its arrival.",
+    help="Synthetic: largest difference between the time of a tick and its arrival.",
 )
 @share("late_share", "come 1 to 300 s late")
 @share("zero_share", "have size 0")
