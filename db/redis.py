@@ -191,7 +191,7 @@ def eviction_policy(client: Client, url: str) -> str:
 
 
 def answer_of(url: str, ask: Callable[[], str]) -> str:
-    """Return a server's answer. Raises ServerAway if it is away, SetupError if it refuses us."""
+    """Return a server's answer. Raises ServerAway if it is away, TlsRefused, SetupError if it refuses us."""
     try:
         return ask()
     except AuthenticationError as e:

@@ -44,7 +44,7 @@ class Cluster(CoreCommands):
     # -- which node ------------------------------------------------------------------------------------------------
 
     def node_of(self, key: str | bytes) -> Node:
-        """Return the client of the node that holds a key."""
+        """Return the client of the node that holds a key. Raises ClusterDownError if no node holds its slot."""
         slot = key_slot(key if isinstance(key, bytes) else key.encode())
         for first, last, host in self._read_slots():
             if first <= slot <= last:

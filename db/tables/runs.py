@@ -231,7 +231,7 @@ def end_run(connection: Connection, run_id: UUID, status: RunStatus, totals: Run
 
 
 def read_pinned_run(connection: Connection, run_id: UUID) -> PinnedRun:
-    """Return what begin_run recorded."""
+    """Return what begin_run recorded. Raises LookupError if the run does not exist."""
     row = connection.execute(query("read_pinned_run"), {"run_id": run_id}).fetchone()
     if row is None:
         raise LookupError(f"there is no run {run_id}")

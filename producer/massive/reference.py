@@ -107,7 +107,7 @@ class MassiveReference:
         return found
 
     def market_cap(self, symbol: str) -> float | None:
-        """Return a company's market capitalisation in dollars; None if the vendor has no value."""
+        """Return a company's market capitalisation in dollars; None if the vendor has no value. Raises RestBroken."""
         body = self._client.get(f"/v3/reference/tickers/{quote(symbol, safe='')}")
         if body is None:
             return None
@@ -117,7 +117,7 @@ class MassiveReference:
             raise RestBroken(f"{self._client.host}: the answer does not describe a symbol: {e}") from e
 
     def closures(self) -> list[Closure]:
-        """Return the coming days on which the market is closed or closes early."""
+        """Return the coming days on which the market is closed or closes early. Raises RestBroken."""
         body = self._client.get("/v1/marketstatus/upcoming")
         try:
             rows = self._holidays.decode(body or b"[]")
