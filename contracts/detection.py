@@ -138,8 +138,8 @@ class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):
 class IndicatorColumn:
     """The values of one indicator on n bars of a timeframe.
 
-    symbols, minutes, again, values: one of each for a bar. again: the bar's value may be stored already. values: the
-    outputs in the order of `keys`.
+    symbols, minutes, again, values: one entry for each bar. again: whether the bar's value may be stored already. An
+    entry of values has the outputs in the order of `keys`.
     """
 
     indicator: str
