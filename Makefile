@@ -22,7 +22,7 @@ $(VENV)/test: $(VENV)/base
 	$(INSTALL) -e '.[test]'
 	@touch $@
 
-# The charts library of the page; npm comes from PyPI where the machine has none.
+# The charts library of the page; if the machine has no npm, it comes from PyPI.
 $(VENV)/page: $(VENV)/base ops/page/npm/package-lock.json
 	command -v npm >/dev/null || $(INSTALL) -e '.[page]'
 	$(BIN)/tickstock page-library
@@ -65,13 +65,13 @@ notebook: $(VENV)/notebook  ## a day of bars, patterns and a backtest in a noteb
 	$(BIN)/marimo --quiet edit docs/notebook.py
 
 # The fault tests race real processes on whatever machine it is: one that fails is run once more, and named as such in the
-# last line; who fails twice, fails.
+# last line; a test that fails twice has failed.
 test: $(VENV)/test  ## everything but the slow proofs
 	$(BIN)/pytest -m "not slow and not page" -n 4 --dist loadfile --no-loadscope-reorder --reruns 1 -r R
 
 CHROMIUM := command -v chromium >/dev/null || command -v chromium-browser >/dev/null
 GET_CHROMIUM := [ "$$(id -u)" = 0 ] && apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends chromium
-test-page: $(VENV)/page-test  ## the page in a real Chromium, which is installed where apt-get may; pictures in build/page
+test-page: $(VENV)/page-test  ## the page in a real Chromium, which apt-get installs if it may; pictures in build/page
 	@$(CHROMIUM) || { $(GET_CHROMIUM); } >/dev/null 2>&1 || true
 	@if $(CHROMIUM); then $(BIN)/pytest -m page -n 0 --reruns 1 -v -r R tests/page; \
 	else echo "skipped: there is no Chromium here, and apt-get may not install it"; fi

@@ -331,7 +331,7 @@ def _moment(at: Moment) -> datetime | None:
         try:
             at = datetime.fromisoformat(at)
         except ValueError as e:
-            raise UsageError(f"{at!r} is no ISO-8601 time such as 2026-03-02T14:30") from e
+            raise UsageError(f"{at!r} is not an ISO-8601 time such as 2026-03-02T14:30") from e
     return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
 
 
@@ -344,7 +344,7 @@ def _zone(name: str) -> ZoneInfo:
 
 def _expect_timeframe(timeframe: str | None) -> None:
     if timeframe is not None and timeframe not in _TIMEFRAMES:
-        raise UsageError(f"timeframe {timeframe!r} is none of {', '.join(_TIMEFRAMES)}")
+        raise UsageError(f"timeframe {timeframe!r} is not one of {', '.join(_TIMEFRAMES)}")
 
 
 def _longer(timeframe: str | None) -> list[str]:

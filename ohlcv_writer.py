@@ -79,7 +79,7 @@ class LiveOHLCVWriter:
     def process_tick(self, tick: object) -> None:
         """Take one tick: a mapping in any of the documented spellings, or an object with such attributes.
 
-        Raises NotATick (a TickStockError, with `reason` and `detail`) if it is no valid tick; nothing changes then.
+        Raises NotATick (a TickStockError, with `reason` and `detail`) if it is not a valid tick; nothing changes then.
         While the database is away nothing is raised: bars are kept, and written when it is back. Raises UsageError
         after close.
         """

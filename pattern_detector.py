@@ -75,7 +75,7 @@ class LivePatternDetector:
 
         tick: a mapping in any of the documented spellings, or an object with such attributes. A detection is a
         dictionary with the keys of `data` in `tickstock.events.patterns`, its timeframe and the bar's start. Raises
-        NotATick (a TickStockError, with `reason` and `detail`) if it is no valid tick; nothing changes then.
+        NotATick (a TickStockError, with `reason` and `detail`) if it is not a valid tick; nothing changes then.
         """
         closed = self._book.add(tick, time.time_ns())
         return self._find(closed, past=0) if len(closed) else []
@@ -118,7 +118,7 @@ class LivePatternDetector:
         kept = self._recent.get(code, NO_BARS)
         bars = merge(np.concatenate((kept, mine)))
         self._recent[code] = bars[bars["minute"] >= self._book.newest[code] - _REVISION_MINUTES]
-        # A minute whose trades set no price is no bar: a late trade may make it one.
+        # A minute whose trades set no price is not a bar: a late trade may make it one.
         bars = bars[np.isin(bars["minute"], mine["minute"]) & has_prices(bars)]
         return bars, np.isin(bars["minute"], kept["minute"][has_prices(kept)])
 

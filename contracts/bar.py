@@ -29,8 +29,8 @@ BAR_DTYPE = np.dtype(
 )
 Bars = NDArray[np.void]  # (n,) of BAR_DTYPE
 
-# A minute with odd lots only has no price: NaN for open and close, no bound for high and low, and these times. When two
-# parts of a minute are merged, the times of any trade replace them.
+# A minute with odd lots only has no price: NaN for open and close, no bound for high and low, and these two times of
+# open and close. When two parts of a minute are merged, the times of a part with a price replace them.
 NO_OPEN_TS, NO_CLOSE_TS = 2**63 - 1, -1
 
 

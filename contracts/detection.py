@@ -23,8 +23,9 @@ TIER = "intraday"
 class BaseRate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How often the price moved as a pattern predicts, on the measured days (docs/measured_patterns.md).
 
-    hits: of `of` detections, those whose close `after_bars` bars later was at least half an ATR further in the
-    pattern's direction. expected: the same number for all bars at the same times of day.
+    of: the number of measured detections. hits: how many of them were followed, `after_bars` bars later, by a close at
+    least half an ATR further in the pattern's direction. expected: how many hits there would be if the price had moved
+    after them as after all bars at the same times of day.
     """
 
     hits: Annotated[int, Meta(ge=0)]
@@ -137,8 +138,8 @@ class IndicatorValue(msgspec.Struct, frozen=True, kw_only=True):
 class IndicatorColumn:
     """The values of one indicator on n bars of a timeframe.
 
-    symbols, minutes, again, values: one of each for a bar. again: the bar's value may be stored already. values: the
-    outputs in the order of `keys`.
+    symbols, minutes, again, values: one entry for each bar. again: whether the bar's value may be stored already. An
+    entry of values has the outputs in the order of `keys`.
     """
 
     indicator: str

@@ -32,7 +32,7 @@ class Numbered(NamedTuple):
 def number_entries(entries: Sequence[tuple[bytes, Fields]], most_ms: int) -> Numbered:
     """Turn the ids of entries into numbers, up to the first invalid id.
 
-    most_ms: the largest valid time (Unix ms). Redis gives later ids only after a sender chose one.
+    most_ms: the largest valid time (Unix ms). Redis itself gives later ids only after a sender has chosen one.
     """
     ms, seq = numbers_of([entry_id.replace(b"-", b" ") for entry_id, _ in entries]).reshape(-1, 2).T
     is_valid = (ms <= max(0, min(most_ms, MAX_POSITION.ms))) & (seq <= MAX_POSITION.seq)

@@ -57,7 +57,7 @@ def hours_if_open(day: date) -> Hours:
 
 
 def night_of(day: date) -> tuple[datetime, datetime] | None:
-    """Return when the night before a day's pre-market begins and ends, UTC; None: that day has none."""
+    """Return when the night before a day's pre-market begins and ends, UTC; None: there is no such night."""
     hours = hours_of(day) if day >= _NIGHTS[0][0] else None
     if hours is None:
         return None

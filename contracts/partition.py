@@ -42,7 +42,7 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
-        """Read "ms-seq", as Redis prints ids."""
+        """Read "ms-seq", as Redis prints ids. Raises UsageError."""
         ms, _, seq = (text.decode() if isinstance(text, bytes) else text).partition("-")
         try:
             return cls(int(ms), int(seq or 0))

@@ -71,7 +71,7 @@ def symbols_of_text(text: str, where: str) -> list[str]:
         try:
             return symbols_of_value(read_json(text), where)
         except NotJson as e:
-            raise UsageError(f"{where} is no JSON: {e}") from e
+            raise UsageError(f"{where} is not JSON: {e}") from e
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     column = _column_of_symbols(lines[0]) if lines else None
     if column is not None:

@@ -22,7 +22,7 @@ def server_of(error: Exception) -> Server:
 
 
 class Outage:
-    """One server as a loop sees it; without an error, nothing. backoff: when to try again.
+    """The outage of one server, as one loop sees it. backoff: when to try again.
 
     During an outage another reason is logged only if the server or its certificate gives it: then a person must act.
     """

@@ -108,7 +108,7 @@ class Publisher:
 
 
 def current_epoch(client: Client) -> int:
-    """Return the epoch of the active bridge; 0 if there is none, or the key holds a foreign value."""
+    """Return the epoch of the active bridge. 0: no bridge has registered one, or another program overwrote the key."""
     epoch = number_in(client.get(BRIDGE_EPOCH))
     return epoch if epoch <= _MAX_EPOCH else 0
 

@@ -136,7 +136,10 @@ class _SentinelSays(RedisConnectionError):
 
 
 def _raw(client: redis.Redis) -> Node:
-    """Take off what the library does to some replies. Its own types say less of the others than ours."""
+    """Make the library return some replies as the server sent them.
+
+    Our type Node says more than the library's own types.
+    """
     for command in _RAW_REPLIES:
         client.response_callbacks.pop(command, None)
     return cast("Node", client)
@@ -188,7 +191,7 @@ def eviction_policy(client: Client, url: str) -> str:
 
 
 def answer_of(url: str, ask: Callable[[], str]) -> str:
-    """Return a server's answer. Raises ServerAway if it is away, SetupError if it refuses us."""
+    """Return a server's answer. Raises ServerAway if it is away, TlsRefused, SetupError if it refuses us."""
     try:
         return ask()
     except AuthenticationError as e:

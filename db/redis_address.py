@@ -81,7 +81,7 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def hosts_of(url: str) -> tuple[Host, ...]:
-    """Return hosts and ports of a URL; none for a socket. Raises ValueError."""
+    """Return hosts and ports of a URL; an empty result for a socket. Raises ValueError."""
     parts = urlsplit(url)
     kind = parts.scheme.partition("+")[2] or "single"
     hosts = parts.netloc.rpartition("@")[2]

@@ -26,7 +26,7 @@ OnError = Callable[[], object]
 # After these errors the slot map may be wrong. To the library, MOVED is an AskError.
 _ODD = (AskError, TryAgainError, ClusterDownError, ReadOnlyError, RedisConnectionError, RedisTimeoutError, OSError)
 
-# Commands without a key go to the front door's node, which represents the cluster, above all in TIME.
+# Commands without a key go to one node, that of the front door: so TIME always comes from the same clock.
 _KEYLESS = frozenset({"INFO", "TIME", "PING", "PUBLISH", "CONFIG", "ACL", "CLIENT", "PUBSUB"})
 
 
@@ -44,7 +44,7 @@ class Cluster(CoreCommands):
     # -- which node ------------------------------------------------------------------------------------------------
 
     def node_of(self, key: str | bytes) -> Node:
-        """Return the client of the node that holds a key."""
+        """Return the client of the node that holds a key. Raises ClusterDownError if no node holds its slot."""
         slot = key_slot(key if isinstance(key, bytes) else key.encode())
         for first, last, host in self._read_slots():
             if first <= slot <= last:

@@ -38,7 +38,7 @@ MAX_WAITING_BYTES = (
 _SILENCE_S = 2.0  # then we ask whether the server is still there
 _SILENCES = 3  # in a row; then the server is gone
 _WAIT_S = 0.01  # for a first message; the framer must check its linger time meanwhile
-_COMPANY_S = 0.002  # a message waits so long for others: a batch costs as much as 40 of its messages
+_COMPANY_S = 0.002  # how long a message waits for others: a batch costs as much as 40 messages
 _MAX_BATCH = 5_000
 
 
@@ -188,7 +188,7 @@ class _Listener(threading.Thread):
         return bool(self.since_ms) and not self._away
 
     def take(self) -> _Heard:
-        """Return the messages that wait, up to a cut; none after 10 ms without a message. Raises SetupError."""
+        """Return the messages that wait, up to a cut; an empty list after 10 ms without one. Raises SetupError."""
         bodies: list[bytes] = []
         try:
             item = self._first()
@@ -208,8 +208,8 @@ class _Listener(threading.Thread):
     def _first(self) -> bytes | _Heard | Exception:
         """Return the first item that waits. Raises Empty after 10 ms without one.
 
-        The queue's own timeout is not used: Python 3.11 and 3.12 wait for ever if a signal's handler takes longer, as
-        that of the signal that stops us would.
+        The queue's own timeout is not used: in Python 3.11 and 3.12 it never ends if a signal's handler runs for longer
+        than the timeout, and the handler of our stop signal may.
         """
         with suppress(Empty):
             return self._queue.get_nowait()

@@ -1,7 +1,7 @@
 """What the flat files of a replay cover: for each symbol and day, from which time to which. Pure.
 
-In these times the files count as complete: a bar of another feed without a trade in the files is deleted.
-All rows of a file count, also those that are left out or refused: a cancelled trade is covered too.
+In these times the files count as complete: a bar of another feed without a trade in the files is deleted. All rows of a
+file count, including those that are left out or refused: a cancelled trade is covered too.
 
 Each file counts alone, so that two files of one command do not cover the days between them. In a file ordered by time,
 each symbol is covered from the day's first row to its last row. The same holds for a file grouped by ticker, except for

@@ -25,7 +25,10 @@ Read = Mapping[str, Any]  # by name: pyarrow arrays of n texts, conditions and e
 
 
 def flags_of_block(read: Read, ts: Column, unknown: set[Hashable]) -> dict[str, Column]:
-    """Return the column `flags`, none if every trade sets all fields; add conditions that no table has to `unknown`."""
+    """Return the column `flags`; no column if every trade sets all fields.
+
+    Conditions that no table has are added to `unknown`.
+    """
     combinations = [conditions_of_field(text) for text in read[CONDITIONS].dictionary.to_pylist()]
     unknown |= unknown_of(combinations)
     flags = flags_column(read[CONDITIONS].indices.to_numpy(), combinations, ts)
@@ -33,7 +36,7 @@ def flags_of_block(read: Read, ts: Column, unknown: set[Hashable]) -> dict[str, 
 
 
 def keys_of_block(read: Read) -> dict[str, Column]:
-    """Return the columns `trade_key` and `facility`, none if no trade has an id."""
+    """Return the columns `trade_key` and `facility`; no columns if no trade has an id."""
     if TRADE_ID not in read:
         return {}
     named = pc.not_equal(read[TRADE_ID], "").to_numpy(zero_copy_only=False)
@@ -63,7 +66,7 @@ def _facilities(read: Read) -> Column:
 
 
 def notes_of_block(read: Read, rows: Column) -> tuple[dict[str, Column], tuple[str, ...]]:
-    """Return the column `note` with its texts, for some rows: no other trade of a file can become a dead letter."""
+    """Return the column `note` with its texts, for some rows: the other trades cannot become dead letters."""
     if not len(rows):
         return {}, ()
     rows_read = pa.array(rows)
@@ -84,7 +87,7 @@ def notes_of_block(read: Read, rows: Column) -> tuple[dict[str, Column], tuple[s
 
 
 def _numbers_or_texts(texts: Any) -> Column:
-    """Return texts as whole numbers; if one is no whole number, or too large, return all as texts."""
+    """Return texts as whole numbers; if one is not a whole number, or is too large, return all as texts."""
     if not pc.all(pc.ascii_is_decimal(texts)).as_py():
         texts = pa.array([whole_text(text) for text in texts.to_pylist()], pa.string())
     if pc.all(pc.ascii_is_decimal(texts)).as_py():

@@ -56,7 +56,7 @@ class _OddLine(Exception):
 class LineReader:
     """Reads the blocks of lines of one file, in their order.
 
-    unknown: the conditions found in the files that no table of rules has.
+    unknown: the conditions that were found in the files and are in no table of rules.
     """
 
     def __init__(self, file: str, names: list[str], rules: TRADE_RULES, coverage: Coverage) -> None:
@@ -175,7 +175,10 @@ class LineReader:
 
 
 def _nanoseconds(ts: Column) -> Column:
-    """Return times as int64, 0 for a float that is no time. Raises _OddLine for one that is no whole number."""
+    """Return times as int64, 0 for a float that is not a time.
+
+    Raises _OddLine for a time that is not a whole number.
+    """
     if ts.dtype.kind == "i":
         return ts
     ts = np.where((ts >= 0) & (ts < _BOUND), ts, 0.0)

@@ -1,4 +1,4 @@
-"""Repairs one gap at a time: fetch its minutes by REST, send them as frames of the feed `repair`, note the result.
+"""Repairs one gap at a time: fetch its minutes by REST, send them as frames of the feed `repair`, record the result.
 
 A gap is closed when what was sent is committed, so that a crash at any point only means that it is fetched once more:
 a minute that comes again replaces itself.
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 REPAIR_UNIT = "repair"  # one process repairs at a time
 SETTLE_S = 20.0  # after a minute: trades are reported within 10 s, and then the vendor makes its bar
-FINAL_S = 16 * 60.0  # after a minute: the vendor folds late trades in for about 15 minutes
+FINAL_S = 16 * 60.0  # after a minute: the vendor adds late trades for about 15 minutes
 
 _MAX_LAG = 200_000  # uncommitted ticks: a repair may be slow, and must leave room in Redis
 _FAILURES_IN_A_ROW = 5  # symbols that failed; then the vendor or the key is at fault
@@ -57,7 +57,7 @@ class RepairOutcome(NamedTuple):
     repaired: int
     missing: list[MissingMinutes]
     error: str | None = None
-    after_s: float = 0.0  # the vendor asks us to wait so long
+    after_s: float = 0.0  # how long the vendor asks us to wait
 
     @property
     def missing_count(self) -> int:
@@ -84,7 +84,7 @@ class GapRepair:
     ) -> None:
         """symbols: of the feed; None or `*`: it has no list, and whatever had a bar in the week before is asked for.
 
-        wait: sleep so many seconds, True to stop.
+        wait: wait this number of seconds, return True to stop.
         """
         self._world = world
         self._name = f"repair-{self._world.uuid().hex[:12]}"
@@ -113,7 +113,7 @@ class GapRepair:
         leases.release(self._connection, self._name, [lease])
 
     def repair(self, gap: OpenGap) -> RepairOutcome | None:
-        """Fetch a gap, send it, wait until it is committed, and note that; None if we are stopped before."""
+        """Fetch a gap, send it, wait until it is committed, and record that; None if we are stopped before."""
         if not gaps.begin(self._connection, gap):
             return None  # it grew, and will be read again
         try:
@@ -126,9 +126,9 @@ class GapRepair:
         return outcome
 
     def keep(self) -> None:
-        """Renew the leases in time. Raises LeaseLost.
+        """Renew the leases if it is time. Raises LeaseLost.
 
-        A long request lets them run out: they are still ours where nobody took them meanwhile.
+        They may expire during a long request. They are still ours if no other process has taken them meanwhile.
         """
         if self._world.monotonic_s() < self._renew_at:
             return
@@ -159,7 +159,7 @@ class GapRepair:
     # -- one gap ---------------------------------------------------------------------------------------------------
 
     def _fetch(self, gap: OpenGap) -> RepairOutcome | None:
-        """Ask for each symbol's minutes and send them; None where we are to stop."""
+        """Ask for each symbol's minutes and send them; None if this process must stop."""
         failures = _Failures()
         repaired, missing = 0, list[MissingMinutes]()
         symbols = self._symbols_of(gap)
@@ -197,7 +197,7 @@ class GapRepair:
         return [symbol for symbol in symbols if partition_of(symbol, self._partitions) == gap.partition]
 
     def _is_committed(self) -> bool:
-        """Wait until the workers have committed what was sent; False where we are to stop."""
+        """Wait until the workers have committed what was sent; False if this process must stop."""
         if not self._writer.is_drained:
             log.info("minutes sent: waiting until they are committed", ticks=self._writer.lag)
         while not self._writer.is_drained:

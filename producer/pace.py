@@ -86,12 +86,13 @@ class Jump(NamedTuple):
 class TickTimes:
     """Turns the times of recorded ticks into arrival times that never fall, batch after batch.
 
-    A step of more than JUMP_NS is not a pause of trading, but a night, a weekend or a row of another year. A step
-    forward by more counts as JUMP_PASSES_NS, a step back by more as 0. A tick that is earlier by less arrives at once.
+    Two consecutive times that differ by more than JUMP_NS are a jump: over a night or a weekend, or to a row of another
+    year. A jump forward passes JUMP_PASSES_NS of arrival time, a jump back none. A tick that is earlier than the one
+    before by less than JUMP_NS arrives together with it.
     """
 
     def __init__(self) -> None:
-        self._latest: int | None = None  # the latest tick time so far
+        self._latest: int | None = None  # tick time minus arrival time
         self._ahead_ns = 0  # of the arrival times: less than this is the tick's own
 
     def arrivals(self, ts: Column) -> tuple[Column, list[Jump]]:

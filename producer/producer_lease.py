@@ -28,7 +28,7 @@ log = structlog.get_logger()
 _INGEST_UNIT = "ingest"  # only one process may send the live market: a second one would double every volume
 _INGEST_WAIT_S = LEASE_TTL_S + 1.0  # the lease of a killed process has ended by then
 _NOTE_EVERY_S = 0.5  # ticks that a killed producer sent after its last record are known only by their time
-_RELEASE_WAIT_S = 6.0  # longer than a running renewal can take, also if the server does not answer
+_RELEASE_WAIT_S = 6.0  # longer than a running renewal can take, even if the server does not answer
 
 
 class ProducerLease:
@@ -108,7 +108,7 @@ class ProducerLease:
             raise self._lost
 
     def _keep(self) -> None:
-        """Renew until released, also while the database is away: an expired lease is ours until another takes it."""
+        """Renew until released, even while the database is away: an expired lease is ours until another takes it."""
         pause_s = _NOTE_EVERY_S
         while not self._lost and not self._world.wait(self._released, pause_s):
             try:

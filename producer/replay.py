@@ -44,9 +44,9 @@ class ReplaySource:
     for each file with conditions. A repeated trade (the same id) is marked (contracts.same_trade); rows_repeated counts
     them. bytes_total, bytes_read: on the disk, for a progress bar. rows_left_out: trades that a correction cancels.
     rows_taken, refused (by reason), coverage: of the rows that were read. unknown_conditions: conditions without a
-    rule; each is logged once.
-    A row that is no trade is Refused, at its place, with FILE:LINE. Raises UsageError: at once for a file that is
-    missing, empty or no trade flat file; during the iteration for a compressed file that is incomplete or broken.
+    rule; each is logged once. A row that is not a trade is Refused, at its place, with FILE:LINE. Raises UsageError: at
+    once for a file that is missing, empty or no trade flat file; during the iteration for a compressed file that is
+    incomplete or broken.
     """
 
     def __init__(
@@ -137,12 +137,12 @@ def _check(file: str, rules: TRADE_RULES | None, block_bytes: int) -> tuple[int,
     """Check by its header that a file is a trade flat file; return its size on the disk, and its rules."""
     with _opened(file) as (raw, plain):
         if raw is plain and (kind := kind_of_binary(raw.peek(PEEK_BYTES)[:PEEK_BYTES])):
-            raise UsageError(f"{file}: no trade flat file, but {kind}")
+            raise UsageError(f"{file}: not a trade flat file, but {kind}")
         first = next(_blocks(file, plain, min(block_bytes, MAX_BODY_BYTES)), b"")
         if not first:
             raise UsageError(f"{file}: empty")
         if kind := kind_of_binary(first[:PEEK_BYTES]):  # of a gzip file
-            raise UsageError(f"{file}: no trade flat file, but in gzip {kind}")
+            raise UsageError(f"{file}: not a trade flat file, but in gzip {kind}")
         header = first.partition(b"\n")[0]
         rules = rules or rules_of(read_header(header, file, "all"))
         read_header(header, file, rules)

@@ -88,7 +88,9 @@ class RestClient:
         refused_for: Callable[[float], object] = lambda _: None,
         world: World = REAL,
     ) -> None:
-        """wait: wait this number of seconds, return True to stop. refused_for: called with a used-up quota's wait.
+        """wait: wait this number of seconds, return True to stop.
+
+        refused_for: called with the seconds to wait if the quota is used up.
 
         Raises UsageError.
         """
@@ -217,7 +219,7 @@ class RestClient:
 
 
 def _problem_of(answer: _Answer) -> _Problem | None:
-    """Return the error text of an answer; None if it is no answer of an API (a proxy's page, or empty)."""
+    """Return the error text of an answer; None if it did not come from an API (a proxy's page, or empty)."""
     try:
         return _problems.decode(answer.body)
     except (msgspec.DecodeError, RecursionError):

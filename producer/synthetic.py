@@ -228,9 +228,10 @@ _BOUNCE = 0.0001  # of single trades around the line: a cent for 100 dollars
 class _Prices:
     """The price of each symbol at any time.
 
-    The logarithm of a price is a sum of noises whose knots lie 1, 2, 4 … steps apart, each a line between its knots
-    and as large as a random walk's move over that time. Unlike a walk it does not depend on what was before it, so any
-    chunk can be made first, and it stays within some percent of its base for ever: never 0, never out of bounds.
+    The logarithm of a price is a sum of noises. Each noise has random values at knots 1, 2, 4 … steps apart and is
+    linear between them; it is as large as a random walk's move from knot to knot. A price does not depend on earlier
+    prices, as that of a random walk does: so chunks can be made in any order, and a price always stays within some
+    percent of its base, far from 0 and from every bound.
     """
 
     def __init__(self, market: Market, pace: float) -> None:
@@ -285,9 +286,10 @@ class _Prices:
 
 
 def _swung(at_s: NDArray[np.float64], swings: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Hold the price of some rows at that of their minute's start; return the times, and a factor that swings round it.
+    """Move the price of some rows around the price at their minute's start. Return the times to price, and a factor.
 
-    The cube of a sine is flat at both ends of a minute: also a symbol of few trades ends it where it began.
+    The factor is 1 plus the cube of a sine, which is flat at both ends of a minute: even a symbol with few trades ends
+    the minute where it began.
     """
     in_minute_s = at_s % _MINUTE_S
     factor = np.where(swings, 1 + _SWING * np.sin(2 * np.pi * in_minute_s / _MINUTE_S) ** 3, 1.0)

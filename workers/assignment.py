@@ -151,10 +151,10 @@ class Assignment:
             self._database.connection.execute(query("end_backend"), {"pid": pid})
 
     def note_pause(self, held: Held, *, served_s: float | None) -> float | None:
-        """Store and return for how many seconds the partition was not processed at its move to us, once per move.
+        """Store, once per move, for how many seconds nobody processed the partition before it moved to us; return it.
 
         None if it had no owner before, if this move is recorded already, or if a server was away meanwhile. served_s:
-        how long both servers have answered since one of them was away; None: none was.
+        how long both servers have answered since one of them was away; None: neither was.
         """
         if self._noted.get(held.partition) == held.lease.epoch:
             return None

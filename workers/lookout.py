@@ -101,8 +101,8 @@ class Lookout:
     def unread(self, state: PartitionState, sent: Mapping[str, int], *, in_vain: bool = False) -> list[str]:
         """Return the producers with unread frames, except those that a full read just did not find.
 
-        in_vain: the stream was read from its start without them. Then all are returned and wait, so that a partition is
-        read once for many dead producers.
+        in_vain: the stream was just read from its start, and the frames were not found. Then all these producers are
+        returned, and none of them causes another read for some time: so one read serves many dead producers.
         """
         unread = []
         for producer, number in sent.items():

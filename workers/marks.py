@@ -45,8 +45,8 @@ def marks_of(
 def joined(parts: Sequence[Marks]) -> Marks:
     """Join marks into one per bar, sorted by symbol, timeframe and minute.
 
-    It has the earlier stage, so that nothing is left out; the stronger kind, so that a new bar's first results are not
-    lost by a later change; and is published if one of them is.
+    A joined mark has the earliest stage of its parts, so that nothing is left out. It has the strongest kind, so that a
+    later change does not lose the first results of a new bar. It is published if one of its parts is.
     """
     marks = np.concatenate([NO_MARKS, *parts], dtype=MARK_DTYPE)
     marks = marks.take(np.lexsort((marks["minute"], marks["timeframe"], marks["symbol"])))

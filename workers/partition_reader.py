@@ -24,7 +24,7 @@ Entries = list[tuple[bytes, bytes]]  # (entry id, frame bytes)
 _ACK_CHUNK = 1000
 _CLUSTER_WAIT_S = 0.005  # after a read without entries
 _PAGE = 1000  # entries in one reply of a range
-_SHORTENED_BYTES = 4 << 20  # about so many in one reply, when entries are read one by one
+_SHORTENED_BYTES = 4 << 20  # about this many in one reply, when entries are read one by one
 
 # One field of XINFO STREAM. Its whole reply contains two entries, which may be large.
 _LAST_ID = """
@@ -34,8 +34,8 @@ for i = 1, #info, 2 do
 end
 """
 
-# Replaces an entry that is too large for a frame by its size. ARGV: most bytes of an entry, most bytes of all entries,
-# the mark of a replaced entry, most entries.
+# Replaces an entry that is too large for a frame by its size. ARGV: the most bytes of one entry, the most bytes of all
+# entries together, the mark of a replaced entry, the largest number of entries.
 _SHORTENED = """
 local function shortened(fields)
     local size = 0
@@ -122,7 +122,10 @@ _MOST_STEPS = 100  # in one call: a lease must be renewed meanwhile
 
 @dataclass(slots=True)
 class Restoring:
-    """A partition that is being restored. until, sent: the stream's last id and the producers' numbers at its begin."""
+    """A partition that is being restored.
+
+    until, sent: the stream's last id and the producers' numbers when the restore began.
+    """
 
     until: Position
     sent: dict[str, int]
@@ -277,7 +280,7 @@ class PartitionReader:
             first = Position.parse(rows[-1][0]).exclusive
 
     def restored(self, state: PartitionState, *, came_back_empty: bool) -> bool:
-        """Tell whether a restore has read to the stream's end of its begin.
+        """Tell whether a restore has read all entries that the stream held when the restore began.
 
         Then ack the pending entries that did not come: they were deleted.
         """
@@ -320,8 +323,9 @@ class PartitionReader:
     def renew(self, partition: int, latest_ms: int, *, refused: Sequence[str]) -> None:
         """Give a partition's entries new ids, because one has an id that is later than latest_ms (Unix ms).
 
-        Redis takes no id below such a one, and at the largest id it takes no entry at all. The caller must read the
-        stream from its start. Entries that are left over are moved by the next call. refused: ids of entries to delete.
+        After such an id Redis accepts only higher ones, and after the largest id no entry at all. The caller must read
+        the stream from its start. Entries that are left over are moved by the next call. refused: ids of entries to
+        delete.
         """
         keys = (stream_key(partition), *renewal_keys(partition))
         log.warning("a stream gets new ids, one was ahead of time", partition=partition)

@@ -118,7 +118,8 @@ class Upkeep:
     def _thin_out(self, state: PartitionState) -> None:
         """Forget the names that PostgreSQL does not know: any sender may invent names."""
         if names := self._over(state, state.flows.keys() - state.uncommitted.counts.keys()):
-            # This ends the retention: their frames, read again, would count again.
+            # Trim all that is committed, without the retention: without numbers these frames would count again if they
+            # were read again.
             self._reader.trim(state.partition, state.position.after())
             self._forget(state, names)
             log.warning("numbers of ended producers deleted", partition=state.partition, names=len(names))

@@ -36,7 +36,7 @@ def first_violation(channel: str, message: Any) -> str | None:
         key = next(iter(shape))
         found = [s for s in shapes if isinstance(message, dict) and s[key] == message.get(key)]
         if not found:
-            return f"{key}: is none of {', '.join(str(s[key]) for s in shapes)}"
+            return f"{key}: is not one of {', '.join(str(s[key]) for s in shapes)}"
         shape = found[0]
     allowed = {key: rule for key, rule in _ALLOWED.items() if isinstance(message, dict) and key in message}
     return violation(message, {**allowed, **_ADDED, **shape}) or _disagreement(channel, message)
@@ -45,9 +45,9 @@ def first_violation(channel: str, message: Any) -> str | None:
 def _disagreement(channel: str, message: Any) -> str | None:
     for repeated, said in _REPEATED.get(channel, ()):
         if _at(message, repeated) != _at(message, said):
-            return f"{repeated}: is not what {said} says"
+            return f"{repeated}: differs from {said}"
     if channel == "tickstock:patterns:detected" and message["detection"]["confidence"] < 0.8:
-        return "detection.confidence: below 0.8, which belongs on tickstock:patterns:streaming only"
+        return "detection.confidence: below 0.8; such a pattern belongs on tickstock:patterns:streaming only"
     return None
 
 

@@ -111,12 +111,12 @@ class _Optional:
 
 
 def optional(rule: Rule) -> Rule:
-    """Make the rule of a key that may be missing; a value keeps another rule."""
+    """Make the rule of a key that may be missing. If it is present, its value must keep `rule`."""
     return _Optional(rule)
 
 
 def list_of(rule: Rule) -> Rule:
-    """Make a rule: the value is a list, and each item keeps another rule."""
+    """Make a rule: the value is a list, and each of its items keeps `rule`."""
 
     def check(value: Any, path: str) -> str | None:
         if not isinstance(value, list):
@@ -127,7 +127,7 @@ def list_of(rule: Rule) -> Rule:
 
 
 def map_of(rule: Rule) -> Rule:
-    """Make a rule: the value is an object with any keys, and each value keeps another rule."""
+    """Make a rule: the value is an object with any keys, and each of their values keeps `rule`."""
 
     def check(value: Any, path: str) -> str | None:
         return _object_violation(value, dict.fromkeys(value if isinstance(value, dict) else (), rule), path)

@@ -21,7 +21,7 @@ def is_probe(body: bytes) -> bool:
 
 
 def fields_of(body: bytes) -> Mapping[str, Any]:
-    """Read a message. Raises UsageError if it is no JSON object."""
+    """Read a message. Raises UsageError if it is not a JSON object."""
     try:
         fields = read_json(body)
     except NotJson as e:

@@ -112,7 +112,10 @@ def _symbols(fields: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def _universes(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of universes. A name may be several, joined with colons by newer versions of the application."""
+    """Return the names of universes.
+
+    Newer versions of the application send several names in one text, with colons between them.
+    """
     named = _text(fields, "universe_key") or _text(fields, "universe_type")
     return () if named is None else (named,)
 

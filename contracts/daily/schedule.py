@@ -48,10 +48,10 @@ class Due(NamedTuple):
 
 
 def read_trigger_time(text: str) -> str:
-    """Return a time as HH:MM. Raises UsageError if the text is no time, or if the market is open at that time."""
+    """Return a time as HH:MM. Raises UsageError if the text is not a time, or if the market is open at that time."""
     found = _TIME.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"{text!r} is no time of the day: HH:MM is needed, in New York, as in 16:10")
+        raise UsageError(f"{text!r} is not a time of day: HH:MM is needed, in New York, as in 16:10")
     at = time(int(found[1]), int(found[2]))
     if _OPENS <= at < _CLOSES:
         raise UsageError(f"at {at:%H:%M} the market is open: a time from 16:00 on, or before 9:30, is needed")

@@ -244,7 +244,8 @@ class JobsLook:
     """Daily runs and their processes. run: the active run, else the latest one; None: there was no run yet.
 
     processes: the number of `tickstock-jobs` that run. connected_s: seconds since the first of them connected; None if
-    none runs. waiting_steps: steps in the stream, also those that a process works on; None if the key has another type.
+    none runs. waiting_steps: steps in the stream, including those that a process works on; None if the key has another
+    type.
     untold: messages of runs that the bridge has not published; BridgeLook counts them, too. jobs_still_s: seconds since
     an active data load or backtest last ended a step, or since the first was requested; 0 if no job is active.
     """

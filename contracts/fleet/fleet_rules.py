@@ -41,7 +41,7 @@ GRANT = (
 
 
 class Seen(NamedTuple):
-    """What a rule found. level, do: if they differ from the rule's row."""
+    """A problem that a rule found. says: in words, with figures. level, do: None means those of the rule's row."""
 
     says: str
     level: Level | None = None
@@ -49,10 +49,12 @@ class Seen(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One row of the table. code: never changes. level: `error` makes `tickstock status` exit with 1.
+    """One row of the table of problems.
 
-    alarming: a person must act now; published on `tickstock:alerts:critical`, like a critical alert of Prometheus.
-    alert: Prometheus's alert for the same problem, explained in the runbook; "" if there is none.
+    code: names the problem in every view; it never changes. part: the part of the fleet that has the problem. level:
+    `error` makes `tickstock status` exit with 1. alarming: a person must act now, so the problem is also published on
+    `tickstock:alerts:critical`. alert: the name of Prometheus's alert for the same problem, explained in the runbook;
+    "" if Prometheus has no such alert. sees: looks for the problem in a reading. do: the next step for a person.
     """
 
     code: str
@@ -188,7 +190,7 @@ def _heartbeat_unlogged(look: FleetLook) -> Iterator[Seen]:
 
 
 def _results_untold(look: FleetLook) -> Iterator[Seen]:
-    """Allow a bridge that has just started to publish waiting results first."""
+    """Find results that wait. A bridge that has just started gets the time to publish them first."""
     bridge = look.bridge
     if bridge.owner is not None and bridge.untold_s is not None and _missed_s(look, bridge.untold_s) > UNTOLD_S:
         of_runs = f", {look.jobs.untold:,} of them of runs" if look.jobs.untold else ""
@@ -207,7 +209,7 @@ def _application_away(look: FleetLook) -> Iterator[Seen]:
 
 
 def _flows_not_received(look: FleetLook) -> Iterator[Seen]:
-    """Only if the application logs: otherwise it would never report a pattern as received."""
+    """Find patterns that the application did not receive. If it logs nothing, this is unknown, and not reported."""
     if look.integration is None or look.integration.heartbeats.application_s is None:
         return
     flows = look.integration.flows
@@ -227,7 +229,7 @@ def _flows_not_parsed(look: FleetLook) -> Iterator[Seen]:
 
 
 def _feed_silent(look: FleetLook) -> Iterator[Seen]:
-    """Only while the market is open; silence before the open does not count."""
+    """Find a silent feed, only while the market is open; silence before the open does not count."""
     feed = look.feed
     if not feed.market_open or feed.silent_s is None or feed.silent_s >= FEED_KNOWN_S:
         return
@@ -344,7 +346,7 @@ def _foreign_keys(look: FleetLook) -> Iterator[Seen]:
 
 
 def _nothing(_: FleetLook) -> Iterator[Seen]:
-    """Find nothing: without an answer there is no reading; `fleet_health.judge` reports the server."""
+    """Find nothing: these problems mean that a server gave no answer, and `fleet_health.judge` reports that."""
     yield from ()
 
 

@@ -144,8 +144,8 @@ def encode(frame: Frame) -> bytes:
 def decode(body: bytes) -> Frame:
     """Read a frame's header; its block stays packed until `ticks_of`.
 
-    Raises UnknownFrameVersion for another version, BadFrame for bytes that our programs never send. Without a valid
-    frame there are no numbers either.
+    Raises UnknownFrameVersion for another version, BadFrame for bytes that our programs never send. An invalid frame
+    has no valid numbers either.
     """
     if body.startswith(TOO_LARGE):
         raise BadFrame(f"{ascii(body[:_MAX_TEXT_LENGTH].decode('latin-1'))[1:-1]}, at most {MAX_FRAME_BYTES} are read")
@@ -184,7 +184,7 @@ def _check_kind(frame: Frame) -> None:
     if frame.feed.endswith(MINUTE_FEED_ENDING) or (frame.is_replay and frame.feed in (LIVE_FEED, REPAIR_FEED)):
         raise BadFrame(f"{frame.producer} cannot send to the feed {frame.feed}")
     if frame.kind != "end" and frame.is_replay != (frame.kind in ("replay", "abandon")):
-        raise BadFrame(f"kind {frame.kind} from {frame.producer} to the feed {frame.feed}")
+        raise BadFrame(f"{frame.producer} cannot send a frame of kind {frame.kind} to the feed {frame.feed}")
 
 
 def _check_numbers(frame: Frame) -> None:
@@ -208,11 +208,11 @@ def _check_refused(frame: Frame, row: Refused) -> None:
     if len(row.reason) > MAX_NAME_LENGTH or not is_name(row.reason) or len(row.detail) > MAX_DETAIL_LENGTH:
         raise BadFrame("a refused row without a valid reason")
     if len(row.original) > MAX_BODY_BYTES:
-        raise BadFrame(f"a refused row of {len(row.original)} bytes: at most {MAX_BODY_BYTES} are kept of one")
+        raise BadFrame(f"a refused row has {len(row.original)} bytes, but at most {MAX_BODY_BYTES} are kept")
     lowest = frame.previous + 1 if is_front_door(frame.producer) else 0
     highest = frame.last if is_front_door(frame.producer) else _MAX_ROW_ID
     if not lowest <= row.row_id <= highest:
-        raise BadFrame(f"a refused row numbered {row.row_id} in {frame.previous} to {frame.last}")
+        raise BadFrame(f"a refused row has number {row.row_id}, outside {frame.previous} to {frame.last}")
 
 
 def ticks_of(frame: Frame) -> Ticks:
@@ -262,7 +262,7 @@ def _check_row_ids(frame: Frame, row_ids: Column | None) -> None:
         raise BadFrame("the front door's rows have no numbers")
     if not (frame.previous < row_ids[0] and row_ids[-1] <= frame.last and (row_ids[1:] >= row_ids[:-1]).all()):
         raise BadFrame(
-            f"rows numbered {row_ids[0]} to {row_ids[-1]} in {frame.previous} to {frame.last}, or in disorder"
+            f"row numbers {row_ids[0]} to {row_ids[-1]} are outside {frame.previous} to {frame.last}, or not in order"
         )
 
 

@@ -191,10 +191,10 @@ class IndicatorAlertEvent(Body, frozen=True, kw_only=True):
 
 
 def pattern_messages(d: Detection, *, session_id: str, result_id: str | None) -> list[Message]:
-    """Return the messages of a detection: the event, the streamed one, and again as detected if confident enough.
+    """Return a detection's messages: as an event, as a streamed pattern, and as a detected one if confident enough.
 
-    result_id: `PARTITION-NUMBER` of the outbox row, None if there is none. Raises ValueError for a number that JSON
-    cannot hold, and for a confidence outside 0..1.
+    result_id: `PARTITION-NUMBER` of the outbox row; None for a detection that is not in the outbox. Raises ValueError
+    for a number that JSON cannot hold, and for a confidence outside 0..1.
     """
     _check(d)
     flow_id, parts = d.flow_id, _parts(d)

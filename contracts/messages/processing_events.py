@@ -87,7 +87,7 @@ class RunCompleted(Payload, frozen=True, kw_only=True):
 
 
 class RunProgress(Payload, frozen=True, kw_only=True):
-    """daily_processing_progress, of the phase that runs; progress: 0..100."""
+    """The message daily_processing_progress. progress: of the phase that runs, 0..100."""
 
     phase: PhaseName
     progress: Percent

@@ -58,10 +58,10 @@ def read_header(line: bytes, file: str, rules: TRADE_RULES = "all") -> list[str]
     try:
         names = [name.strip().lower() for name in _fields(line.removeprefix(_BYTE_ORDER_MARK))]
     except NotATick as e:
-        raise UsageError(f"{file}: the first line is no CSV header: {e.detail}") from e
+        raise UsageError(f"{file}: the first line is not a CSV header: {e.detail}") from e
     missing = [name for name in REQUIRED[rules] if name not in names]
     if missing:
-        raise UsageError(f"{file}: no trade flat file, its first line lacks {', '.join(missing)}: {shown(line)}")
+        raise UsageError(f"{file}: not a trade flat file: its first line lacks {', '.join(missing)}: {shown(line)}")
     double = [name for name in READ[rules] if names.count(name) > 1]
     if double:
         raise UsageError(f"{file}: its first line names {', '.join(double)} twice")

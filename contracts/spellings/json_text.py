@@ -20,7 +20,7 @@ class NotJson(TickStockError):
 
 
 def read_json(body: bytes | str) -> Any:
-    """Decode a JSON value. Raises NotJson, also if it is nested deeper than 64 levels."""
+    """Decode a JSON value. Raises NotJson if the bytes are not JSON, or nested deeper than 64 levels."""
     try:
         value = msgspec.json.decode(body)
     except RecursionError as e:

@@ -140,7 +140,7 @@ def _in_order(parts: Sequence[tuple[NDArray[np.intp], Ticks]], refused: Sequence
 
 
 def _events(bodies: Sequence[bytes]) -> tuple[list[Any], list[int]]:
-    """Return an event for each element of each message (its bytes if it is no event), and the start of each message."""
+    """Return an event for each element of each message (bytes: it is not an event), and the start of each message."""
     events: list[Any] = []
     starts = []
     for body in bodies:

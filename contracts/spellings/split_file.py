@@ -76,7 +76,7 @@ def ratio_of(new: Fraction, old: Fraction) -> Fraction:
     """Return how many new shares an old one became. Raises ValueError, ZeroDivisionError."""
     ratio = new / old
     if not 0 < ratio < 10**6 or ratio == 1:
-        raise ValueError(f"{new} new shares for {old} old ones is no split")
+        raise ValueError(f"{new} new shares for {old} old ones is not a split")
     return ratio
 
 

@@ -116,7 +116,7 @@ def number_of(value: object) -> float:
 
 
 def price_of(value: object, name: str = "price") -> float:
-    """Return a price in dollars."""
+    """Return a price in dollars. name: the field, for the error. Raises NotATick if it is out of bounds."""
     price = number_of(value)
     if not 0 < price < MAX_PRICE:
         raise NotATick("price", f"{name} is not above 0 and below {MAX_PRICE:g}: {shown(value)}")
@@ -124,7 +124,7 @@ def price_of(value: object, name: str = "price") -> float:
 
 
 def size_of(value: object) -> float:
-    """Return a size in shares."""
+    """Return a size in shares. Raises NotATick if it is out of bounds."""
     size = number_of(value)
     if not 0 <= size < MAX_SIZE:
         raise NotATick("size", f"size is not 0 or more and below {MAX_SIZE:g}: {shown(value)}")

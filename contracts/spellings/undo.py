@@ -20,7 +20,8 @@ UNDOES = {"cancel": 1, "correct": 2}  # the message's type -> the column `undoes
 def undo_of(kind: str, fields: Mapping[str, Any], row_id: int) -> TickRow:
     """Read a cancel or a correction; its size replaces the trade's, 0 for a cancel. Raises NotATick.
 
-    row_id: the entry's id (partition.number_of), 0 if the message came otherwise and must have a time.
+    row_id: the id of the front-door entry (partition.number_of), which gives the time of a message without one. 0: the
+    message did not come through the front door, and must have a time.
     """
     symbol = symbol_of(either(fields, "symbol", "ticker"))
     key = key_of_trade(fields.get("exchange"), fields.get("trade_id"))

@@ -136,7 +136,7 @@ class FleetReader:
 
 
 class _Seldom(Generic[T]):
-    """A value that is read again when it is old enough, in at most 2 % of the time."""
+    """A value that is read again when it is old enough; the readings take at most 2 % of the time."""
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s

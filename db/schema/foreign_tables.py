@@ -11,7 +11,10 @@ from ..queries import query
 
 
 class ForeignColumn(NamedTuple):
-    """A column in our statements. type: to add it with. without: the substitute; None: it is required."""
+    """A column in our statements.
+
+    type: the type with which we add it. without: what happens if it is missing; None: it must not be missing.
+    """
 
     table: str
     name: str
@@ -112,7 +115,7 @@ def lacking_columns(connection: Connection) -> list[Lack]:
 
 
 def expect_columns(connection: Connection) -> None:
-    """Raise SetupError if a table lacks a required column, or is none."""
+    """Raise SetupError if one of the tables lacks a required column, or is a view instead of a table."""
     views = [name for (name,) in connection.execute(query("views_in_place_of"), {"tables": list(_WRITTEN)})]
     if views:
         raise SetupError(

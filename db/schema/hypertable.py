@@ -15,7 +15,7 @@ CHUNK_DAYS = 1
 
 
 class Hypertable(NamedTuple):
-    """How the bars are stored. None: no such policy. locks: taken by a statement on every chunk."""
+    """How the bars are stored. None: no such policy. locks: how many a statement on all chunks takes."""
 
     chunk_days: float
     chunks: int
@@ -32,7 +32,7 @@ class Hypertable(NamedTuple):
 
 
 class DaysInChunks(NamedTuple):
-    """A table of daily, weekly or monthly bars that is a hypertable. locks: taken by a statement on every chunk."""
+    """A hypertable of daily, weekly or monthly bars. locks: how many a statement on all chunks takes."""
 
     name: str
     chunks: int

@@ -2,7 +2,7 @@
 
 `sent:PRODUCER` is "number,sends" and is written with each frame (db/streams/frame_stream.py). `done:PRODUCER` is the
 number up to which the producer's ticks are committed or counted as lost. `want:PRODUCER` is the number after which a
-worker misses frames. Any client may write there: a value that is no valid number counts as 0.
+worker misses frames. Any client may write there: a value that is not a valid number counts as 0.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,8 @@ _MOST_DIGITS = 19  # of an int64
 class FlowNumbers(NamedTuple):
     """One producer's fields in one partition. sent: the whole text, None if it is absent; want: None if no worker asks.
 
-    A sender compares the text of `sent` with what it wrote last: another one shows that Redis came back older.
+    A sender compares the text of `sent` with what it wrote last: another text shows that Redis was restored from older
+    data.
     """
 
     sent: str | None
@@ -30,14 +31,14 @@ class FlowNumbers(NamedTuple):
 
     @property
     def sent_number(self) -> int:
-        """The highest number that was sent; 0 if there is none."""
+        """The highest number that was sent; 0 if none was sent."""
         return number_in((self.sent or "").encode())
 
 
 class SentField:
     """What one sender wrote last into `sent:PRODUCER` of one partition.
 
-    Each value is new, also for a number that is sent again, so that a Redis that came back older always shows.
+    Each value is new, even if a number is sent again: so it always shows if Redis was restored from older data.
     """
 
     def __init__(self) -> None:

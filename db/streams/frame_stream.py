@@ -49,7 +49,7 @@ def send(client: Client, producer: str, sends: Sequence[Send]) -> list[FrameOutc
 
 
 def groups_of(client: Client, partitions: int) -> set[str]:
-    """Return the consumer groups of all partitions' streams; none for a missing key or a key of another type."""
+    """Return the consumer groups of all partitions' streams; no group for a missing key or a key of another type."""
     pipeline = client.pipeline(transaction=False)
     for partition in range(partitions):
         pipeline.xinfo_groups(stream_key(partition))

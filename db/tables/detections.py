@@ -286,9 +286,9 @@ def load_bars(connection: Connection, wanted: WantedBars) -> tuple[Column, Colum
 
 
 def session_sums_before(connection: Connection, wanted: Sequence[tuple[str, int, int]]) -> dict[int, tuple[int, int]]:
-    """Sum notional and volume, in millionths, for each (symbol, from minute, before minute), by index.
+    """Sum notional and volume, in millionths, of the bars in each (symbol, first minute, minute after the last).
 
-    Left out if there is no bar.
+    The key of each pair of sums is the index of its range. A range without a bar has no entry.
     """
     symbols, first, before = (list(column) for column in zip(*wanted, strict=True))
     values = {"number": list(range(len(wanted))), "symbol": symbols, "from": first, "before": before}

@@ -183,7 +183,7 @@ def latest_daily_run_id(connection: Connection) -> UUID | None:
 
 
 def cancel_run(connection: Connection) -> UUID | None:
-    """Request the end of the active daily run; return it, None if there is none."""
+    """Request the end of the active daily run; return it, or None if no run is active."""
     row = connection.execute(query("cancel_run")).fetchone()
     connection.execute(query("tell_runs_changed"))
     return None if row is None else row[0]
@@ -231,7 +231,7 @@ def end_run(connection: Connection, run_id: UUID, status: RunStatus, totals: Run
 
 
 def read_pinned_run(connection: Connection, run_id: UUID) -> PinnedRun:
-    """Return what begin_run recorded."""
+    """Return what begin_run recorded. Raises LookupError if the run does not exist."""
     row = connection.execute(query("read_pinned_run"), {"run_id": run_id}).fetchone()
     if row is None:
         raise LookupError(f"there is no run {run_id}")

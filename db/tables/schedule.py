@@ -27,7 +27,7 @@ def read_schedule(connection: Connection) -> Schedule:
 
 
 def schedule_and_now(connection: Connection) -> tuple[Schedule, datetime]:
-    """Return the schedule, and the time of the database's clock (UTC)."""
+    """Return the schedule, and the time of the database's clock (UTC). Raises SetupError if the row is missing."""
     row = connection.execute(query("read_schedule")).fetchone()
     if row is None:
         raise SetupError("the table schedule has lost its row: INSERT INTO schedule DEFAULT VALUES")

@@ -13,7 +13,7 @@ from .processing_look import ProcessingLook
 log = structlog.get_logger()
 
 _EVERY_S = 2.0
-_SHARE = 0.1  # the largest part of the time that readings may take, also of a large fleet
+_SHARE = 0.1  # the largest part of the time that readings may take, even with a large fleet
 _LONG_S = 10.0  # a reading that takes longer is waiting for a server
 
 

@@ -14,7 +14,7 @@ from ...workers.daily.coordinator import UNIT
 from .answers import ProcessingStatus
 
 _PAUSE_S = 0.5  # pause before the next try, if PostgreSQL did not answer
-_PATIENCE_S = 0.15  # a caller waits at most so long for PostgreSQL, then gets the last state
+_PATIENCE_S = 0.15  # a caller's longest wait for PostgreSQL; after it the caller gets the last state
 
 
 class ProcessingLook:

@@ -84,7 +84,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _place(url: str) -> tuple[str, str]:
-    """Return (host, host:port) of a URL. For `null`, or a text that is no URL, the result differs from all others."""
+    """Return (host, host:port) of a URL. For `null` or another text that is not a URL, it differs from all others."""
     try:
         parts = urlsplit(url)
         return parts.hostname or "", parts.netloc

@@ -74,7 +74,7 @@ class _Flow:
     held: dict[int, _Seen] = field(default_factory=dict)
 
     def accept(self, seen: _Seen) -> Iterator[_Seen]:
-        """Yield the frames that can be applied now, in the order of their numbers; none for a repeat."""
+        """Yield the frames that can be applied now, in the order of their numbers; nothing for a repeat."""
         if seen.frame.last > self.number and not self._is_lost(seen.frame.previous, seen.frame.last):
             self.held.setdefault(seen.frame.previous, seen)
         while self.held and (first := min(self.held)) <= self.number:

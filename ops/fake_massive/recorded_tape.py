@@ -87,7 +87,7 @@ def _rows(file: Path) -> Iterator[dict[str, str]]:
     with cast("IO[bytes]", gzip.open(file) if file.suffix == ".gz" else file.open("rb")) as content:
         lines = csv.DictReader(io.TextIOWrapper(content, "utf-8", newline=""))
         if missing := [name for name in _COLUMNS if name not in (lines.fieldnames or ())]:
-            raise UsageError(f"{file}: no trade flat file, its first line lacks {', '.join(missing)}")
+            raise UsageError(f"{file}: not a trade flat file: its first line lacks {', '.join(missing)}")
         for row in lines:
             if (row.get("correction") or "0") == "0":
                 yield {"conditions": "", **row}

@@ -20,7 +20,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start one of our commands on the same servers, in its own session: Ctrl-C reaches it only through us.
 
-    It stops when its standard input ends, also when we are killed. lines: receives its log; None: our own stderr.
+    It stops when its standard input ends, even when we are killed. lines: receives its log; None: our own stderr.
     """
     command = [sys.executable, "-m", "tickstockpl.ops", *arguments, *where.options(), "--log-level", log_level]
     command.append("--stop-with-stdin")

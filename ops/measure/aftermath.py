@@ -26,8 +26,8 @@ class Aftermath(NamedTuple):
     """The moves after n bars of one timeframe, for each of AFTER.
 
     moves: (n, 3) in ATR, NaN if there is no such bar, or no ATR. of_all: (n, 3), the mean move of all bars at the same
-    time of day. up, down: (n,) the share of those bars with a rise, or a fall, that was a hit; of bars with a move
-    after HIT_AFTER. clusters: (n, 3) bars with equal numbers may share the same move.
+    time of day. up, down: (n,) of those bars, the share after which a rise (up) or a fall (down) was a hit. Only bars
+    with a move after HIT_AFTER bars count. clusters: (n, 3) bars with equal numbers may share the same move.
     """
 
     moves: Column

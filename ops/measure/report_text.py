@@ -6,7 +6,7 @@ from .aftermath import AFTER
 from .report import DIRECTIONS, Chance, Followed, Hits, Key, Measured, MeasuredRow, Report
 
 _FEW = 10  # with fewer detections no mean is shown
-_COMPARED = ("found", "told", "told a symbol-day", "shuffled", "hits")
+_COMPARED = ("found", "published", "published a symbol-day", "shuffled", "hits")
 
 
 def as_markdown(report: Report) -> str:
@@ -32,11 +32,12 @@ def _heading(report: Report) -> Iterator[str]:
 def _table(report: Report, timeframe: str) -> Iterator[str]:
     measured = report.measured[timeframe]
     rows = [row for row in report.rows if row.timeframe == timeframe]
-    yield f"**{timeframe}**: {_sample(measured)}; {sum(row.told_per_symbol_day for row in rows):.1f} told a symbol-day."
+    published = sum(row.told_per_symbol_day for row in rows)
+    yield f"**{timeframe}**: {_sample(measured)}; {published:.1f} published a symbol-day."
     yield ""
     wide, narrow = ("year", "quarter") if timeframe == "daily" else ("day", "half hour")
     columns = (
-        *("pattern", "direction", "found", "told", "of 1,000 bars", f"shuffled in the {wide}"),
+        *("pattern", "direction", "found", "published", "of 1,000 bars", f"shuffled in the {wide}"),
         *(f"in the {narrow}", "a symbol-day", *(f"after {after} bars" for after in AFTER)),
         "hits",
     )
@@ -89,7 +90,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _comparison(before: Report, after: Report) -> Iterator[str]:
-    yield _line(["timeframe", "told a symbol-day before", "now"])
+    yield _line(["timeframe", "published a symbol-day before", "now"])
     yield _line(["---"] * 3)
     for timeframe in dict.fromkeys((*before.measured, *after.measured)):
         totals = [_total(report, timeframe) for report in (before, after)]

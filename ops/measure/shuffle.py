@@ -35,8 +35,8 @@ def shuffled(market: Market, stretch: Column, runs: Column, rng: np.random.Gener
     """Return the bars with those of each stretch in another order; minutes stay.
 
     stretch: from `stretches`. runs: a mask of the bars that begin a run of a symbol (its first one, and one after a
-    split). The first bar of a run, and of a day's hours, keeps its place: its step includes a night, its volume the
-    open.
+    split). The first bar of a run, and of a day's hours, keeps its place, because its step includes a night and
+    its volume the opening.
     """
     bars = market.bars
     to, back = (np.log, np.exp) if market.is_daily else (_as_it_is, _rounded)

@@ -1,4 +1,4 @@
-"""Read the fleet's state for `tickstock status`, once or repeatedly, also while a server is away."""
+"""Read the fleet's state for `tickstock status`, once or repeatedly, even while a server is away."""
 
 import time
 from dataclasses import fields

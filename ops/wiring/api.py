@@ -39,7 +39,7 @@ _STATUS_THREADS = 2
 _TURN_S = 0.5
 _SELDOM_S = 15.0  # between two readings of the parts that take long and change slowly
 _FLOWS = 5
-_OPEN_S = 5.0  # wait at least so long for the connections of the calls: the server has just answered
+_OPEN_S = 5.0  # the shortest wait for the connections of the calls: the server has just answered
 # The application calls on one open connection every five seconds; uvicorn's default limit of five would close it then.
 _KEEP_ALIVE_S = 75
 _END_S = 2.0  # at the stop, the time for open calls to finish

@@ -78,7 +78,7 @@ def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = N
     url = where.servers.database_url
 
     def open_database(role: str) -> Database:
-        # Both connections report waits as a main loop's does: the coordinator's is used also while there are no steps.
+        # Both connections report waits as a main loop's does: the coordinator's is used even while there are no steps.
         return wait_for_server(lambda: Database(url, name=f"{role} {name}", main_loop=True), where.connect_timeout_s)
 
     def symbols_of(universe: str) -> Sequence[str]:

@@ -47,7 +47,7 @@ _DELAYED_HOST, DELAYED_MS = "delayed.", 900_000  # delayed.massive.com is 15 min
 _JOIN_S = 8.0  # for the repair: it sends its end and waits shortly for the commit
 _RESTART_LOOK_BACK_MINUTES = 4 * 24 * 60  # over a long weekend; after a longer stop, the daily import fills the rest
 # A longer gap is cut at the hours without trading. A shorter one is requested whole: this is cheap, and a simulated
-# market trades at any hour, also on a holiday.
+# market trades at any hour, even on a holiday.
 _LONG_MS = 4 * 3600 * 1000
 _STOP_MS = 30_000  # a stop first ends the reading, then waits at most this time for the last commits
 

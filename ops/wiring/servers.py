@@ -59,7 +59,7 @@ def place(
 ) -> Iterator[Place]:
     """Find the servers: those in the environment, else the embedded ones of a data folder, started if necessary.
 
-    to_look: also return running embedded servers that do not answer.
+    to_look: also return running embedded servers that do not answer. Raises UsageError, SetupError.
     """
     outside = servers_from(with_secrets(os.environ))
     if outside or not embedded:
@@ -77,7 +77,7 @@ def place(
 
 
 def wait_for_server(what: Callable[[], T], timeout_s: float) -> T:
-    """Retry until a server answers completely; log once which one is away, and why."""
+    """Retry until a server answers completely; log once which one is away, and why. Raises ServerAway."""
 
     def attempt() -> T:
         try:

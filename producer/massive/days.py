@@ -11,7 +11,7 @@ from ...contracts.market_hours import NEW_YORK
 from ..rest_client import RestClient
 from .pages import Page, PageReader
 
-_LIMIT = 50_000  # the most base aggregates of a page, by the manual of /v2/aggs
+_LIMIT = 50_000  # base aggregates of a page, at most, by the manual of /v2/aggs
 _NAN = float("nan")
 
 
@@ -51,7 +51,7 @@ class MassiveDays:
         rows = [row for page in self._days.read(f"{path}?adjusted=false&sort=asc&limit={_LIMIT}") for row in page]
         wanted = frozenset(map(day_number, days))
         number = _DayNumbers()
-        # The range may contain days that were not asked for: leave them out, they are no error.
+        # The range may contain days that were not asked for: leave them out, they are not errors.
         rows = [row for row in rows if not first <= number.day(row.t) <= last or number(row.t) in wanted]
         return wanted_of(_columns(rows, [symbol] * len(rows), number), days, [symbol])
 

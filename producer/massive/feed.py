@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 MAX_WAITING_BYTES = 128 << 20  # about a million trades: some seconds of the busiest market
 _WAIT_S = 0.005  # for a first message; the framer must check its linger time meanwhile
-_COMPANY_S = 0.002  # a message waits so long for others: a batch costs as much as 100 of its trades
+_COMPANY_S = 0.002  # how long a message waits for others: a batch costs as much as 100 trades
 _MAX_BATCH_BYTES = 2 << 20
 
 

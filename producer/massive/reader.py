@@ -36,7 +36,7 @@ _TOPICS_A_MESSAGE = 500
 _MAX_MESSAGE_BYTES = 32 << 20
 _LOGIN_S = 15.0
 _LOOK_EVERY_S = 0.5  # for silence, while nothing comes
-_STEADY_S = 10.0  # a connection that held so long makes the next pause short again
+_STEADY_S = 10.0  # after a connection of this length the next pause is short again
 _MOST_SAID = 100  # different statuses of the server that are logged
 _SHOWN_LENGTH = 200
 _LOOK_AT_ACCOUNT = "check the account, and MASSIVE_API_KEY or --api-key-file"
@@ -71,7 +71,7 @@ class MassiveOptions:
     held_s: float = 60.0
 
     def __post_init__(self) -> None:
-        """Raise UsageError if the key would be sent unencrypted, or if the URL is no WebSocket's."""
+        """Raise UsageError if the key would be sent unencrypted, or if the URL is not that of a WebSocket."""
         try:
             parts = urlsplit(self.url)
             host, _ = parts.hostname or "", parts.port
@@ -112,7 +112,7 @@ class MassiveReader(threading.Thread):
         super().__init__(name="tickstock-massive", daemon=True)
         self._world = world
         self._backoff = Backoff(world, first_s=0.2, longest_s=30.0)
-        # A backoff of its own: that of the loop grows as long as connections do not last.
+        # A back-off of its own: the loop's pauses grow until a connection lasts.
         self._outage = Outage("massive", Backoff(world), every_reason=True)
         self.failure: Exception | None = None
         self._was_in = False  # the key was accepted once
@@ -137,7 +137,10 @@ class MassiveReader(threading.Thread):
         return not self._breaks.is_away
 
     def set_symbols(self, symbols: Sequence[str]) -> None:
-        """Subscribe to these symbols from now on; any thread may call it. The past of a new one is no gap."""
+        """Subscribe to these symbols from now on; any thread may call it.
+
+        What was missed of a new symbol before is not a gap.
+        """
         with self._lock:
             self._symbols = tuple(symbols)
             try:
@@ -184,7 +187,7 @@ class MassiveReader(threading.Thread):
         self._pause(least_s)
 
     def _pause(self, least_s: float) -> None:
-        """Wait before the next connection, longer each time, unless the last one held."""
+        """Wait before the next connection, longer each time, unless the last one lasted."""
         if self._listens_since is not None and self._world.monotonic_s() > self._listens_since + _STEADY_S:
             self._backoff.reset()
         self._world.wait(self._closed, max(self._backoff.pause_s(), least_s * self._world.uniform(0.5, 1.0)))

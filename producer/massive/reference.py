@@ -16,7 +16,7 @@ from ...contracts.spellings.tick_values import NotATick, shown, symbol_of
 from ..rest_client import RestClient
 from .pages import Page, PageReader
 
-_LIMIT = 1000  # the most rows of a page, by the manual of /v3/reference
+_LIMIT = 1000  # rows of a page, at most, by the manual of /v3/reference
 _EXCHANGE = "NYSE"  # all US exchanges close on its days
 _HOLIDAYS = {"closed": True, "early-close": False}
 
@@ -107,7 +107,7 @@ class MassiveReference:
         return found
 
     def market_cap(self, symbol: str) -> float | None:
-        """Return a company's market capitalisation in dollars; None if the vendor has no value."""
+        """Return a company's market capitalisation in dollars; None if the vendor has no value. Raises RestBroken."""
         body = self._client.get(f"/v3/reference/tickers/{quote(symbol, safe='')}")
         if body is None:
             return None
@@ -117,13 +117,13 @@ class MassiveReference:
             raise RestBroken(f"{self._client.host}: the answer does not describe a symbol: {e}") from e
 
     def closures(self) -> list[Closure]:
-        """Return the coming days on which the market is closed or closes early."""
+        """Return the coming days on which the market is closed or closes early. Raises RestBroken."""
         body = self._client.get("/v1/marketstatus/upcoming")
         try:
             rows = self._holidays.decode(body or b"[]")
             return [_closure(row) for row in rows if row.exchange == _EXCHANGE and row.status in _HOLIDAYS]
         except (*NOT_JSON, ValueError) as e:
-            raise RestBroken(f"{self._client.host}: the answer is no list of holidays: {e}") from e
+            raise RestBroken(f"{self._client.host}: the answer is not a list of holidays: {e}") from e
 
 
 def _closure(row: _Holiday) -> Closure:

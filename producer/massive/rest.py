@@ -14,7 +14,7 @@ from .pages import Page, PageReader
 
 REST_URL = "https://api.massive.com"
 REST_PER_MINUTE = 3000.0  # requests: far below what the vendor refuses
-PAGE_LIMIT = 50_000  # the most base aggregates of a page, by the manual of /v2/aggs
+PAGE_LIMIT = 50_000  # base aggregates of a page, at most, by the manual of /v2/aggs
 RANGE_MINUTES = 30 * 24 * 60  # of one request: below a page's limit, so that few answers have a second page
 
 
@@ -36,7 +36,7 @@ class MassiveRest:
     def __init__(
         self, url: str, key: str, *, per_minute: float, wait: Callable[[float], bool], page_limit: int = PAGE_LIMIT
     ) -> None:
-        """wait: wait this number of seconds, return True to stop. Raises UsageError if the address is no URL."""
+        """wait: wait this number of seconds, return True to stop. Raises UsageError if the address is not a URL."""
         self._client = RestClient(url, key, per_minute=per_minute, wait=wait)
         self._bars = PageReader(self._client, Page[_Bar], "bars")
         self._page_limit = page_limit
@@ -51,7 +51,7 @@ class MassiveRest:
     def minute_bars(self, symbol: str, first_ms: int, last_ms: int) -> Ticks:
         """Return a symbol's 1-minute bars that start from first_ms to last_ms (Unix ms), oldest first.
 
-        Each bar is one row with whole_minute 1. A minute without trades has no row, and an unknown symbol has none.
+        Each bar is one row with whole_minute 1. A minute without trades has no row, and an unknown symbol has no rows.
         Prices are not adjusted for splits, as in the live feed.
         Raises RestAway, RestRefused, RestBroken, RestStopped (rest_client).
         """

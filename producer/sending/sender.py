@@ -141,8 +141,8 @@ class Sender:
     def send_waiting(self, send_again: SendAgain) -> bool:
         """Send the queued frames, batch by batch; return whether Redis refused some, which then stay queued.
 
-        Frames of a partition that is left out stay queued too, which is no refusal. send_again: called for each
-        partition of which Redis has lost frames. Raises the errors of a lost connection.
+        Frames of a partition that is left out stay queued too, which does not count as refused. send_again: called for
+        each partition of which Redis has lost frames. Raises the errors of a lost connection.
         """
         while batch := list(islice(self._waiting(), _FRAMES_A_PIPELINE)):
             sends = [self._stamp(frame) for frame in batch]

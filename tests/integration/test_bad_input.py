@@ -48,7 +48,7 @@ REPLAY = Identity("replay-x", "replay-x", "replay")
         (
             "other.csv",
             b"date,open,close\n",
-            "no trade flat file, its first line lacks ticker, price, size, sip_timestamp",
+            "not a trade flat file: its first line lacks ticker, price, size, sip_timestamp",
         ),
         ("twice.csv", b"ticker,price,size,sip_timestamp,price\n", "its first line names price twice"),
         ("cut.csv.gz", b"\x1f\x8b\x08\x00", "broken or cut off"),

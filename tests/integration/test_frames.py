@@ -184,8 +184,8 @@ def test_without_an_address_the_environment_s_database_is_read(filled, monkeypat
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"timeframe": "2min"}, "timeframe '2min' is none of 1min"),
-        ({"start": "soon"}, "'soon' is no ISO-8601 time"),
+        ({"timeframe": "2min"}, "timeframe '2min' is not one of 1min"),
+        ({"start": "soon"}, "'soon' is not an ISO-8601 time"),
         ({"zone": "New York"}, "there is no time zone 'New York'"),
     ],
 )
@@ -199,7 +199,7 @@ def test_what_is_not_to_be_had_is_refused(filled, wrong, says):
     [
         ({"stop_los": 0.1}, "there is no rule 'stop_los'; there are: initial_capital, "),
         ({"max_bars": "ten"}, "rules: Expected `int | null`, got `str`"),
-        ({"start": "soon"}, "'soon' is no date"),
+        ({"start": "soon"}, "'soon' is not a date"),
         ({"patterns": "Humbug"}, "there is no pattern Humbug"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_schedule_that_is_off_has_no_next_run_and_what_was_due_then_is_not_cau
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"trigger_time": "24:00"}, "'24:00' is no time of the day: HH:MM"),
+        ({"trigger_time": "24:00"}, "'24:00' is not a time of day: HH:MM"),
         ({"trigger_time": "12:00"}, "at 12:00 the market is open: a time from 16:00 on, or before 9:30, is needed"),
         ({"universes": ["sp600"]}, "there is no universe 'sp600'; there are: index:sp500"),
     ],

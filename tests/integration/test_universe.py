@@ -79,8 +79,8 @@ def test_a_file_may_be_lines_csv_or_json(text):
     ("text", "said"),
     [
         ("# nothing\n", "file holds no symbol"),
-        ("[", "file is no JSON"),
-        ("[" * 100_000, "file is no JSON"),
+        ("[", "file is not JSON"),
+        ("[" * 100_000, "file is not JSON"),
         ('{"etf": 1}', "file is not a universe"),
         ('["AAPL", 7]', "file, member 2"),
         ('["AAPL", "A,B"]', "file, member 2: 'A,B' is not a symbol"),

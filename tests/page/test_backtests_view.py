@@ -227,7 +227,7 @@ def test_a_refusal_is_a_sentence_and_a_cancel_asks_once_more(database, migrated_
         form = fill_form(page, "A, GONE")
         form.get_by_label("Slippage").fill("much")
         form.get_by_role("button", name="Start the backtest").click()
-        form.get_by_text('Not started: Slippage: "much" is no number.').wait_for()
+        form.get_by_text('Not started: Slippage: "much" is not a number.').wait_for()
         form.get_by_label("Slippage").fill("0.5")
         form.get_by_role("button", name="Start the backtest").click()
         field = page.get_by_label("Key", exact=True)

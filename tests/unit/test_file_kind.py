@@ -58,7 +58,7 @@ def test_a_replay_names_what_a_binary_file_is(tmp_path, content, says):
     file.write_bytes(content)
     with pytest.raises(UsageError) as refused:
         ReplaySource([file])
-    assert str(refused.value).startswith(f"{file}: no trade flat file, {says}")
+    assert str(refused.value).startswith(f"{file}: not a trade flat file, {says}")
 
 
 def test_a_list_of_symbols_in_a_zip_file_is_named_as_one():

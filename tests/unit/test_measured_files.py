@@ -97,7 +97,7 @@ def test_minutes_and_days_of_one_command_are_two_markets(tmp_path):
         (BARS.replace("10.55", "0"), "a bar without a price above 0"),
         (BARS.replace("10.55", "x"), "cannot be read as bars"),
         (BARS.partition("\n")[0] + "\n", "fewer than two bars of any symbol"),
-        ("some,thing\n1,2\n", "no trade flat file"),
+        ("some,thing\n1,2\n", "not a trade flat file"),
     ],
 )
 def test_a_file_that_is_no_such_file_is_refused_with_its_reason(tmp_path, text, why):

@@ -202,7 +202,7 @@ def broken(path, content):
         (lambda folder: broken(folder / "x.csv", b"date,open\n1,2\n"), "lacks ticker, price, size, sip_timestamp"),
         (lambda folder: broken(folder / "x.csv", HEADER.replace("size", "ticker").encode()), "lacks size"),
         (lambda folder: broken(folder / "x.csv", HEADER.replace("tape", "price").encode()), "price twice"),
-        (lambda folder: broken(folder / "x.csv", b'"ticker\n'), "no CSV header"),
+        (lambda folder: broken(folder / "x.csv", b'"ticker\n'), "not a CSV header"),
         (lambda folder: broken(folder / "x.csv", b"\x00\xff" * 100_000), "a binary file"),
         (lambda folder: broken(folder / "x.csv", b"x" * 200_000), "a line of more than"),
         (lambda folder: broken(folder / "x.csv.gz", b"\x1f\x8bnonsense"), "broken or cut off"),

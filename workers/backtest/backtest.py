@@ -192,4 +192,4 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no date: YYYY-MM-DD is needed, as in 2025-11-28") from None
+        raise UsageError(f"{text!r} is not a date: YYYY-MM-DD is needed, as in 2025-11-28") from None

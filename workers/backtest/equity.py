@@ -58,7 +58,10 @@ def _by_symbol(trades: Sequence[Trade]) -> list[tuple[int, list[Trade]]]:
 
 
 def _moves(closes: Closes, times: Column, trades: list[Trade], rules: Rules) -> tuple[Column, Column, Column]:
-    """Return place in time, cash and shares of each entry and exit, an exit after its entry: (2 n,)."""
+    """Return of each entry and exit its index in times, and the cash and the shares that it adds: (2 n,) each.
+
+    The exit of a trade follows its entry.
+    """
     bars = np.array([(one.entry_bar, one.exit_bar) for one in trades]).T
     entry, left = np.searchsorted(times, closes.time[bars])
     left[[one.reason == END_OF_DATA for one in trades]] = len(times) - 1

@@ -83,7 +83,7 @@ def _level(price: Column, direction: Column, share: float | None) -> Column:
 
 
 def _opposite_opens(signals: Signals, owner: Column, none: int) -> Column:
-    """Return for each signal the bar after the symbol's next signal of the other direction; `none` if there is none."""
+    """Return for each signal the bar after the symbol's next opposite signal; `none` if no such signal follows."""
     following = np.full(len(signals), none)
     for direction in (1, -1):
         mine, others = np.flatnonzero(signals.direction == direction), np.flatnonzero(signals.direction == -direction)

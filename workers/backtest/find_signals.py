@@ -1,7 +1,7 @@
 """The signals of a backtest: what the detectors would have published on its bars. Pure.
 
 The detectors, windows, thresholds and cool-downs are those of the live workers and of the daily runs. A detection that
-they do not publish (a repeat of an event, or a part of another pattern) is no signal.
+they do not publish (a repeat of an event, or a part of another pattern) is not a signal.
 """
 
 from collections.abc import Callable, Sequence

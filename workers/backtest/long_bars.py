@@ -1,4 +1,4 @@
-"""The bars of one timeframe over months, in arrays of which each window is a view, without a copy. Pure."""
+"""The bars of one timeframe over months, as arrays: each window is a view of them, not a copy. Pure."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -112,7 +112,7 @@ class LongBars:
 
 
 class _Others(NamedTuple):
-    """The other bars that confirm the patterns on a batch. begin: the place of the batch's first row."""
+    """Looks up what confirms the patterns on a batch of bars. begin: the index of the first of them."""
 
     bars: LongBars
     begin: int

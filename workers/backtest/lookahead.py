@@ -21,7 +21,8 @@ _DAY_MINUTES = 1440
 class Difference(NamedTuple):
     """A trade that changes if later bars are missing. cut: start of the last bar, in minutes since 1970.
 
-    with_future, without: the trade with all bars, and with the bars up to the cut; None: there is no such trade.
+    with_future, without: the trade with all bars, and with the bars up to the cut; None: this trade does not exist
+    then.
     """
 
     cut: int

@@ -30,7 +30,7 @@ class Market(NamedTuple):
 
     @property
     def closes(self) -> "Closes":
-        """Return the columns that are needed after the exits are found, copied: 12 bytes a bar."""
+        """Copy the columns that are still needed when the exits are found: 12 bytes a bar."""
         has_bars = np.diff(self.bounds) > 0
         first_open = np.full(len(self.symbols), np.nan)
         first_open[has_bars] = self.open[self.bounds[:-1][has_bars]]

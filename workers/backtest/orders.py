@@ -1,4 +1,6 @@
-"""Orders: the signals that may be traded, with their exits. Once found, they need of the bars the closes alone. Pure.
+"""Orders: the signals that may be traded, with their exits.
+
+To trade them, only the closes of the bars are needed. Pure.
 
 Symbols are looked through a few at a time and then joined, so that the memory of a backtest does not grow with all
 columns of all bars.

@@ -53,7 +53,7 @@ class _Book:
     """The account: realized money, money in open positions, and their value at a time."""
 
     def __init__(self, closes: Closes, orders: Orders, rules: Rules) -> None:
-        # Lists and a view: to read one number of an array makes an object of numpy, and takes ten times as long.
+        # Lists and a memoryview: to read a single number from a numpy array takes ten times as long.
         self._times, self._closes, self._bounds = closes.time.data, closes.close, closes.bounds.tolist()
         self._directions, self._confidences = orders.signals.direction.tolist(), orders.signals.confidence.tolist()
         self._patterns, self._exit_times = orders.signals.pattern, orders.exit_time.tolist()

@@ -100,7 +100,7 @@ class Bridge:
         self._reader = ResultsReader(client, database, world=world)
         self._pacing = Pacing(options.streaming_rate)
         self._gauges = FleetGauges(partitions, world=world)
-        self._shown = 0  # looks exported so far
+        self._shown = 0  # readings of the fleet that the gauges have shown
         self._publisher: Publisher | None = None  # set while we hold the lease and the epoch is registered
         self._lease: Lease | None = None
         self._renew_at = self._commit_at = self._look_at = 0.0

@@ -119,7 +119,7 @@ def resources_of(look: FleetLook | None, own: OwnUsage) -> Resources:
 
 
 def stale_symbols_of(look: FleetLook | None) -> StaleSymbols:
-    """Return the symbols that had ticks before and have none now."""
+    """Return the symbols that had ticks before and have no ticks now."""
     if look is None:
         return StaleSymbols(count=0, symbols=[])
     return StaleSymbols(count=look.symbols.stale, symbols=list(look.symbols.stale_symbols))

@@ -51,7 +51,7 @@ def messages_of(row: OutboxRow, session_id: str) -> list[Message]:
 
 
 def newest_live_close_s(row: OutboxRow) -> float | None:
-    """Return when the newest live bar with a pattern in a row ended, in Unix seconds; None if there is none."""
+    """Return the end of the newest live bar with a pattern in a row, Unix seconds; None without such a bar."""
     if row.kind != "patterns":
         return None
     closes = [

@@ -215,7 +215,7 @@ class ResultsReader:
     # -- shown to other tools ---------------------------------------------------------------------------------------
 
     def show_positions(self, positions: Mapping[int, int]) -> None:
-        """Move the consumer group, only to be shown by XINFO GROUPS; errors are ignored until the next call."""
+        """Move the consumer group, which only shows the position to other tools (XINFO GROUPS). Errors are ignored."""
         pipeline = self._client.pipeline(transaction=False)
         for partition, number in positions.items():
             if self._shown.get(partition) != number:

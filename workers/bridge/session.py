@@ -18,7 +18,7 @@ from ...db.world import World
 
 log = structlog.get_logger()
 
-_RESTART_S = 60.0  # a bridge that restarts within a minute continues the session that its end stopped
+_RESTART_S = 60.0  # a bridge that restarts within this time continues the session that it stopped at its end
 _TAKE_OVER_S = 30.0  # a standby takes the lease within 5 s, its time to live; a process manager restarts faster
 
 

@@ -38,7 +38,10 @@ class Split(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """n bars to run detectors on. symbol: index of each bar's symbol; place: index after each bar in Bars."""
+    """n bars to run detectors on.
+
+    symbol: index of each bar's symbol; place: the index in Bars of the row after the bar.
+    """
 
     symbol: Column
     place: Column

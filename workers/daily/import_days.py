@@ -10,7 +10,7 @@ from ...contracts.market_hours import NEW_YORK
 SPLITS = "splits"  # the name of the question for splits; the name of each other question is its day
 RECENT = timedelta(days=30)  # days up to this age are asked for by REST first, older ones are read from files first
 AGAIN = timedelta(days=14)  # days up to this age are asked for again until they are final
-MAX_SINGLE_SYMBOLS = 100  # if a day's answer failed, a run of up to so many symbols asks for each symbol alone
+MAX_SINGLE_SYMBOLS = 100  # if a day's answer failed, a run of at most this many symbols asks for each one alone
 SPLITS_AHEAD = timedelta(days=14)  # vendors list splits before their day
 _DAY = timedelta(days=1)
 # Late trades and corrections change a day's bars until the next day. The day's flat file is final, and exists by about

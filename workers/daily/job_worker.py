@@ -70,7 +70,7 @@ class JobWorker(PatientLoop):
         """Do one step, or wait a little for one."""
         self._held = self._held or self._next()
         if VITALS.has_joined:
-            VITALS.serves("redis")  # the coordinator reports PostgreSQL, also while there are no steps
+            VITALS.serves("redis")  # the coordinator reports PostgreSQL, even while there are no steps
         else:
             VITALS.join()
         if self._held is not None:

@@ -21,7 +21,7 @@ _LOOK_S = 0.05
 class PatientLoop(ABC):
     """One connection, one loop. A turn may fail anywhere: the next one does uncommitted work again.
 
-    is_main_loop: the process counts as alive while this loop turns, also while a server is away.
+    is_main_loop: the process counts as alive while this loop turns, even while a server is away.
     """
 
     is_main_loop = False

@@ -115,7 +115,7 @@ def _combos(connection: Connection, scope: Scope, detections: Sequence[Detection
 
 
 def _is_told(detection: Detection, newest: int) -> bool:
-    """Tell whether to publish a detection: it is no repeat and no part of another, and its bar is the newest."""
+    """Tell whether to publish a detection: it is neither a repeat nor a part of another, and its bar is the newest."""
     return detection.event is Event.FIRST and detection.minute == newest
 
 

@@ -37,8 +37,8 @@ class Reference(Protocol):
 class Sources(NamedTuple):
     """The sources of a process. days: the sources of daily bars, by name. delay_s: the delay of the vendor's data.
 
-    reference: None without an API key. market_caps: the most symbols of a run whose market capitalisation is asked for.
-    csv_dir: the folder with the files of symbols that a data load may name.
+    reference: None without an API key. market_caps: of how many symbols one run may ask the market
+    capitalisation. csv_dir: the folder with the files of symbols that a data load may name.
     """
 
     days: Mapping[Source, DaySource]
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
 
     @property
     def error(self) -> str | None:
-        """Return why there are no bars; None if there are some."""
+        """Return why there are no bars; None if there are bars."""
         if self.bars is not None:
             return None
         return "; ".join(f"{source}: {error}" for source, error in self.errors.items()) or NOTHING
@@ -81,7 +81,7 @@ def ask_for_day(sources: Sources, order: Sequence[Source], day: date, symbols: S
 
 
 class SymbolAnswers(NamedTuple):
-    """The bars of single symbols. failed: symbol -> why it has none. error: why the asking ended early, or None."""
+    """The bars of single symbols. failed: symbol -> why it has no bars. error: why the asking ended early, or None."""
 
     bars: Sequence[DayBars] = ()
     failed: Mapping[str, str] = {}

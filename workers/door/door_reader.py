@@ -1,7 +1,8 @@
 """Reads the entries of the front door in their order, each with its number, in pieces; and counts lost ones.
 
-A number is the id of an entry, if it is not ahead of Redis TIME (contracts/door.py). If an id is no number, the stream
-is rebuilt (db/streams/door_stream.py), so that no later entry is lost. Entries that were trimmed or deleted before they
+A number is the id of an entry, if it is not ahead of Redis TIME (contracts/door.py). If an id cannot be a number, the
+stream is rebuilt (db/streams/door_stream.py), so that no later entry is lost. Entries that were trimmed or deleted
+before they
 were read are found by counting: the server counts added entries, and this class counts read ones.
 """
 
@@ -86,7 +87,7 @@ class DoorReader:
         self._weights: list[int] = []
         self._marks = 0  # of the waiting entries are marks
         self._framed: deque[_Framed] = deque()
-        self._copying: _Copying | None = None  # while the stream is built anew
+        self._copying: _Copying | None = None  # while the stream is rebuilt
         self._count = _FIRST_ENTRIES
         self._is_full = False  # the last reply had as many entries as were asked for: there may be more
         self._bytes = 0  # read since the last piece was framed
@@ -144,7 +145,7 @@ class DoorReader:
         return lowest
 
     def gone_to(self) -> int:
-        """Return the number up to which no entry exists any more, so that none is read again."""
+        """Return the number up to which no entry exists any more: it is never read again."""
         first = self._stream.peek(position_of(self._cursor))
         number = None if first is None else number_of(first.position)
         return max(self._cursor, self._highest if number is None else min(number - 1, self._highest))
@@ -155,13 +156,16 @@ class DoorReader:
             log.warning("front door holds another stream: its entries get new ids", entries=swapped.moved)
 
     def _most_ms(self, now_ms: int, highest: int) -> int:
-        """Return the ms of the latest id that can be a number: after an id that is ahead, Redis goes on in its ms."""
+        """Return the ms of the latest id that can be a number.
+
+        After an id that is ahead, Redis gives ids of the same ms.
+        """
         return min(max(now_ms + self._max_ahead_ms, position_of(highest).ms), MAX_POSITION.ms)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def next_piece(self) -> Piece | None:
-        """Return the next entries, few enough to be parsed in a moment; None if there is none."""
+        """Return the next entries, few enough to be parsed in a moment; None if no entry waits."""
         if not self._waiting and self._copying is not None:
             self._go_on_rebuilding(self._copying)
             return None
@@ -247,9 +251,9 @@ class DoorReader:
     # -- rebuild ---------------------------------------------------------------------------------------------------
 
     def _begin_rebuild(self) -> None:
-        """Begin to rebuild the stream after the read entries, because an id there is no number."""
+        """Begin to rebuild the stream after the read entries, because an id there cannot be a number."""
         if self._at_ms > MAX_POSITION.ms:
-            log.error("the clock of Redis gives no ids that can be numbers: the front door waits", redis_ms=self._at_ms)
+            log.error("the clock of Redis is too far ahead for valid ids: the front door waits", redis_ms=self._at_ms)
             self._is_full = False
             return
         self._stream.begin_copy()
@@ -287,7 +291,7 @@ class DoorReader:
         look, cursor = read.state, position_of(self._cursor)
         if look is not None and look.group is not None:
             if look.last < cursor:
-                raise DoorChanged  # Redis came back older
+                raise DoorChanged  # Redis was restored from older data
             return look
         fewest = (self._expected or 0) + len(read.entries)
         if look is not None and look.last >= cursor and (look.added is None or look.added >= fewest):

@@ -1,4 +1,4 @@
-"""Recognises trades that come again at the front door, also if another worker framed the first one.
+"""Recognises trades that come again at the front door, even if another worker framed the first one.
 
 A door that starts reads the frames of the last door, with the ids of their trades, from the partition streams. So
 nothing else is stored, and the same entries, read again, are marked as before.
@@ -42,7 +42,7 @@ class DoorRepeats:
         left_out: partitions whose keys hold another type: no frame is sent to them; the door restarts afterwards.
         """
         self._same = SameTrades(most=_MOST)
-        self._requeued = SameTrades(most=_MOST)  # an entry that is framed again is no repeat of itself
+        self._requeued = SameTrades(most=_MOST)  # an entry that is framed again is not a repeat of itself
         self._pages = self._read_partitions(number, left_out)
         self.is_ready = False
 

@@ -46,8 +46,8 @@ log = structlog.get_logger()
 _IDENTITY = Identity(FRONT_DOOR_PRODUCER, LIVE_FEED, "live")
 _POLL_EVERY_S = 1.0
 _LONG_ROW_BYTES = 1024
-_FULL_WAIT_S = 1.0  # wait so long after Redis refused a frame
-_ANSWER_EVERY_S = 5.0  # answer a worker's `want` at most so often
+_FULL_WAIT_S = 1.0  # the wait after Redis refused a frame
+_ANSWER_EVERY_S = 5.0  # the shortest time between two answers to a worker's `want`
 
 
 class FrontDoor:
@@ -178,9 +178,10 @@ class FrontDoor:
     # -- start -----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Begin at the lowest number that a partition has applied: below it, everything is committed everywhere.
+        """Begin at the lowest number that a partition has applied: every partition has committed all rows up to it.
 
-        The highest may be only sent: its rows may wait in a partition, and no other row may get its number.
+        The highest number may belong to rows that were sent and still wait in a partition: no other row may get that
+        number.
         """
         self._register()
         applied = self._applied()
@@ -198,7 +199,7 @@ class FrontDoor:
         return dict(self._database.connection.execute(query("front_door_numbers")).fetchall())
 
     def _register(self) -> None:
-        """Fence former owners. If Redis knows a higher epoch, PostgreSQL came back older: raise ours above it."""
+        """Fence former owners. If Redis knows a higher epoch, PostgreSQL has older data: raise ours above it."""
         if self._lease is None:
             return
         while known := self._reader.register(self._lease.epoch):

@@ -86,7 +86,7 @@ class BarWriter:
             self._waiting.append(bars)
 
     def write(self) -> None:
-        """Write every bar. Raises ServerAway: unwritten bars stay for the next call."""
+        """Write every bar. Raises ServerAway, SetupError: the unwritten bars stay for the next call."""
         try:
             if self._lost:
                 self._recover()

@@ -22,7 +22,7 @@ class MinuteBook:
     """The ticks of each symbol's newest minute. A symbol is its index in `symbols`, which grows.
 
     newest: the minute of each symbol's newest tick, by index. revision_minutes: an older tick is refused as too late;
-    None: none is.
+    None: no tick is too late.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class MinuteBook:
         self._partial: dict[int, Column] = {}
 
     def add(self, tick: object, now_ns: int) -> Column:
-        """Add a tick; return the bars that it closes (BAR_DTYPE): mostly none; a late tick's own bar immediately.
+        """Add a tick; return the bars that it closes (BAR_DTYPE), mostly no bar; for a late tick its own bar.
 
         A late tick's bar is partial: merge it with the stored bar. now_ns: Unix ns, to refuse ticks of the future.
         Raises NotATick; then the tick has changed nothing.

@@ -61,7 +61,7 @@ def bars_of(ticks: Ticks, symbol: Codes) -> Bars:
 
 
 def _heed_flags(bars: Bars, ticks: Ticks, starts: Column) -> None:
-    """Make bars again whose trades may not set every field (flags).
+    """Compute again the bars with trades that may not set every field (flags).
 
     ticks: sorted by bar, time and arrival. starts: where each bar's ticks begin.
     """
@@ -152,7 +152,7 @@ def closed_by_clock(bars: Bars, clock_ns: int, lateness_ns: int) -> Mask:
 
 
 def closed_by_next(bars: Bars) -> Mask:
-    """Mark the bars whose symbol has a later bar: so a replayed bar closes. Bars must be sorted as by `merge`."""
+    """Mark the bars whose symbol has a later bar: replayed bars close this way. They must be sorted as by `merge`."""
     closed = np.zeros(len(bars), bool)
     closed[:-1] = bars["symbol"][1:] == bars["symbol"][:-1]
     return closed

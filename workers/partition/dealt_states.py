@@ -31,9 +31,10 @@ def producers_of(states: Sequence[LoadedState]) -> dict[str, str]:
 
 
 def deal(states: Sequence[LoadedState], partitions: int, flows: Mapping[int, Mapping[str, FrameOrder]]) -> list[Dealt]:
-    """Deal states out to so many partitions. flows: of each new partition, by producer.
+    """Deal states out to this number of partitions. flows: of each new partition, by producer.
 
-    A feed's clock is the latest of all old partitions: it never goes back, and no frame is unread that it could pass.
+    Each feed gets the latest clock of all old partitions, so that it never goes back. No bar closes too early by this:
+    all frames are read already.
     """
     symbols = sorted({symbol for state in states for symbol in state.symbols})
     homes = np.fromiter((partition_of(symbol, partitions) for symbol in symbols), "<i4", len(symbols))

@@ -18,8 +18,9 @@ _NO_MINUTE = MAX_TS_NS // MINUTE_NS
 class FeedBars:
     """The open bars of one feed, and its live clock.
 
-    clock_ns: Unix ns by Redis's clock; a replay has none. base_ns, seen_at_ns: the arrival that set it last, and the
-    worker's monotonic time then. producer: the last one with a tick here; a superseded bar counts in its ledger row.
+    clock_ns: Unix ns by Redis's clock; a replay has no clock. base_ns, seen_at_ns: the arrival that set it last, and
+    the worker's monotonic time then. producer: the last one with a tick here; a superseded bar counts in its ledger
+    row.
     delay_ms: how far the feed runs behind the market. whole: bars come as whole minutes. publish: bars are published.
     """
 

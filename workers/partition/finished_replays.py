@@ -14,7 +14,7 @@ class FinishedReplays:
         self._numbers: dict[tuple[int, str], int] = {}
 
     def number(self, partition: int, replay: str) -> int | None:
-        """Return a replay's last number in a partition; None if it has not ended there, or is no replay."""
+        """Return a replay's last number in a partition; None if it has not ended there, or is not a replay."""
         key = (partition, replay)
         if key not in self._numbers:
             values = {"replay": replay, "partition": partition}

@@ -84,7 +84,7 @@ class FrameIntake:
         others = {flow.feed for flow in self.flows.values()} - replays
         books = {feed for feed, book in feeds.items() if book.replay != frame.is_replay}
         if frame.feed in (others if frame.is_replay else replays) | books:
-            raise BadFrame(f"the feed {frame.feed} is no feed of {frame.producer}")
+            raise BadFrame(f"the feed {frame.feed} is not a feed of {frame.producer}")
 
     def safe_position(self, read_to: Position) -> Position:
         """Return the position that a commit may save: just below the first frame that waits, else the last entry."""

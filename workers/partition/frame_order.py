@@ -23,7 +23,7 @@ class Arrival(NamedTuple):
 
     above: rows with a row_id at or below this number were applied before (a front-door frame that overlaps; else 0).
     was_lost: its numbers were counted as lost before it came.
-    read: when it was read, by Redis's clock. Senders choose ids and birth times: later ones are not believed.
+    read: when it was read, by Redis's clock. Senders choose ids and birth times, so times later than this do not count.
     """
 
     frame: Frame

@@ -73,11 +73,11 @@ class PartitionState:
         return self.intake.flows
 
     def read_from(self, position: Position) -> None:
-        """Note that the stream is read from after this position."""
+        """Record that the stream is read from after this position."""
         self.read_to = position
 
     def pass_deleted(self, until: Position) -> None:
-        """Note that a read reached this id, whose entry was deleted."""
+        """Record that a read reached this id, whose entry was deleted."""
         self.read_to = max(self.read_to, until)
 
     # -- apply -------------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ class PartitionState:
         """Apply stream entries (id, frame bytes) in their order; return how many were taken.
 
         now_ns: the worker's monotonic time. read: when they were read, by Redis's clock. finished: returns the last
-        number of a replay that ended here before, or None. most_rows: stop after so many rows; the first entry is
+        number of a replay that ended here before, or None. most_rows: stop after this many rows; the first entry is
         always taken. between: called between two pieces of work, each of which is short.
         """
         ready: dict[str, list[Arrival]] = {}
@@ -157,9 +157,9 @@ class PartitionState:
     def _without_undone(
         self, producer: str, feed: str, ticks: Ticks, stamps_ms: Column, times: RowArrivals
     ) -> tuple[Mask, Ticks]:
-        """Note the cancels and corrections, and drop the trades for which one waits.
+        """Keep the cancels and corrections for the next commit, and carry out earlier ones that waited for these ticks.
 
-        Returns which rows are left, and these rows.
+        Returns a mask of the ticks that are left, and these ticks.
         """
         undoes = is_undo(ticks)
         said = ticks.take(undoes)
@@ -336,7 +336,7 @@ class PartitionState:
             can_be_sent_again = producer in (flow.feed, FRONT_DOOR_PRODUCER)  # a replay, or the door's own entries
             if can_be_sent_again or (only is not None and producer not in only):
                 continue
-            # A producer that was asked for the first missing frame sends all after it: the next holes do not wait anew.
+            # Wait once: a producer that is asked for the first missing frame sends all frames after it, too.
             ready: list[Arrival] = []
             before_ms = 0
             while flow.held and read_ms > (since_ms := flow.held_since_ms) + hole_wait_ms:
@@ -348,7 +348,7 @@ class PartitionState:
             refuse_overlapping(flow, self.uncommitted)
             for piece in (
                 pieces_of(ready) if ready else ()
-            ):  # together: thousands of frames may each wait behind other missing frames
+            ):  # all at once: thousands of frames may each wait behind other missing ones
                 self._apply_feed(flow.feed, piece, now_ns)
                 between()
         return given_up

@@ -27,7 +27,7 @@ from .frame_order import Arrival
 
 MS_NS = 1_000_000
 LATENESS_MS = 500  # time that a live bar stays open after its end
-MAX_FUTURE_S = 900.0  # the most that a tick's time may be ahead of its arrival
+MAX_FUTURE_S = 900.0  # how far a tick's time may be ahead of its arrival
 
 REVISION_WINDOW_NS = 15 * 60 * 1_000_000_000  # a live tick that is older at its arrival is refused as too late
 

@@ -28,7 +28,7 @@ class Counts:
 
 
 class DeadLetter(NamedTuple):
-    """A refused tick on its way to the dead letters. entry: the stream entry's id if the entry was no frame."""
+    """A refused tick on its way to the dead letters. entry: the stream entry's id if the entry was not a frame."""
 
     producer: str
     refused: Refused

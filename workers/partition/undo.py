@@ -48,9 +48,9 @@ class Undo(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An undo, and the minute of its trade; None if there is no such trade.
+    """An undo, and the minute of its trade; None if the trade was not found, or cannot be taken back.
 
-    too_late: there was one, but an earlier undo took it back.
+    too_late: the trade exists, but an earlier undo took it back.
     """
 
     undo: Undo
@@ -110,10 +110,11 @@ def take_back(ticks: Ticks, arrived_ms: Column | None = None) -> tuple[Ticks, li
 
 
 class _TradesOfName:
-    """The trades of one symbol and key. Undos must come in the order of their rows, so that no step scans all trades.
+    """The trades of one symbol and key. Call `find` in the order of the rows: then no call scans all trades.
 
-    By facility, with all trades under 0: _rows in order; _passed, how many of them are before the last undo; _stack, of
-    these the ones not taken back yet; _later, the rows from which a waiting undo takes.
+    By the reporting facility (0: all of them), in the order of their rows: _rows, the trades. _passed, how many of them
+    are before the last undo. _stack, those of the passed ones that were not taken back yet. _later, the trades from
+    which an undo that waits for its trade takes one.
     """
 
     def __init__(self) -> None:

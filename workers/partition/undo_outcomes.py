@@ -8,7 +8,7 @@ from .undo import NO_TRADE, TRIMMED, Found, Undo, refused_undo
 
 
 def refuse_undo(one: EarlyUndo, why: str, uncommitted: Uncommitted, known: Container[str]) -> None:
-    """Send an undo to the dead letters. known: the producers with numbers; the counts of others are closed."""
+    """Send an undo to the dead letters. known: the producers whose numbers are kept; only their counts can change."""
     if one.producer in known:
         counts = uncommitted.count_of(one.producer)
         counts.applied -= 1

@@ -48,7 +48,7 @@ class Recovery:
         return None if self._served_since is None else self._world.monotonic_s() - self._served_since
 
     def note_served(self) -> None:
-        """Note that both servers serve. Call it after a whole turn: a full Redis still answers reads."""
+        """Record that both servers serve. Call it after a whole turn: a full Redis still answers reads."""
         if self._failures:
             self._failures = 0
             self._served_since = self._world.monotonic_s()
@@ -104,7 +104,10 @@ class Recovery:
 
 
 def _note_lost(error: Exception) -> None:
-    """Note which server did not serve. ServerAway is noted already; a lost group or a foreign key is no outage."""
+    """Record which server did not serve.
+
+    ServerAway is recorded already; a lost group or a foreign key is not an outage.
+    """
     if isinstance(error, psycopg.Error):
         VITALS.lost("postgresql")
     elif not isinstance(error, ServerAway) and not redis.is_gone(error) and not redis.is_foreign(error):

@@ -7,7 +7,7 @@ SELECT session_id::text, universe, started_at, stopped_at, patterns, indicators 
  ORDER BY started_at DESC LIMIT 1;
 
 -- reopen_session --
--- After a quick restart of the bridge, continue the session that its end stopped. (The market's close would have
+-- After a quick restart of the bridge, continue the session that the bridge stopped at its end. (The market's close would have
 -- stopped it as well.)
 UPDATE streaming_session SET stopped_at = NULL
  WHERE session_id = (SELECT session_id FROM streaming_session ORDER BY started_at DESC LIMIT 1)
@@ -55,7 +55,7 @@ SELECT log_integration_event(%(flow_id)s::uuid, %(event_type)s, 'TickStockPL', %
                              NULL, %(details)s::jsonb);
 
 -- worker_counts --
--- All rows, also of ended workers: one that returns with its old name must not look new.
+-- All rows, including those of ended workers: one that returns with its old name must not look new.
 SELECT w.consumer, CASE WHEN isfinite(w.started_at) THEN w.started_at END, l.unit IS NOT NULL AS living,
        (extract(epoch FROM clock_timestamp()) - extract(epoch FROM w.updated_at))::float8 AS idle_s,
        (extract(epoch FROM w.updated_at) - extract(epoch FROM w.started_at))::float8 AS age_s,

@@ -38,5 +38,5 @@ def reset() -> bytes:
 
 
 def sign_of_life(last: str | None) -> bytes:
-    """Return a comment, with the last id: a client that receives few events must not come back with a deleted one."""
+    """Return a comment, with the last id: a client that gets few events must not reconnect with a deleted id."""
     return b": still here\n%b\n" % (b"" if last is None else f"id: {last}\n".encode())

@@ -41,7 +41,7 @@ def read_id(text: str) -> tuple[int, int]:
     """Return partition and number of a result's id. Raises UsageError."""
     found = _ID.fullmatch(text)
     if found is None:
-        raise UsageError(f"{text[:40]!r} is no id of an event: PARTITION-NUMBER is needed")
+        raise UsageError(f"{text[:40]!r} is not the id of an event: PARTITION-NUMBER is needed")
     return RUNS if found[1] == "runs" else int(found[1]), int(found[2])
 
 

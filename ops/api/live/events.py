@@ -19,7 +19,7 @@ from .blocks import HEADERS, MEDIA_TYPE, chunks_of, hello, reset, sign_of_life
 from .event_hub import Event, read_id
 from .wanted import KINDS, Wanted, wanted_of
 
-_SIGN_EVERY_S = 15.0  # a comment is sent so often, so that proxies keep the connection open
+_SIGN_EVERY_S = 15.0  # between two comments, which make proxies keep the connection open
 _RETRY_MS = 2000
 _SLACK_S = 30.0  # events of two partitions may arrive in another order than their commits
 _MOST_MISSED = 5000

@@ -42,7 +42,10 @@ from ..parts.setting import typed, typed_setting
 @typed_setting(Market, "seed", type=click.IntRange(0), help="Synthetic: the same seed gives the same trades.")
 @typed_setting(Market, "scenario", type=click.Choice(list(SCENARIOS)), help="Synthetic: how prices move.")
 @typed_setting(
-    Trouble, "disorder_ms", type=Number(0), help="Synthetic: most that the time of a trade differs from its arrival."
+    Trouble,
+    "disorder_ms",
+    type=Number(0),
+    help="Synthetic: largest difference between the time of a trade and its arrival.",
 )
 @share("late_share", "come 1 to 300 s late", make=typed_setting)
 @stop_with_stdin_option

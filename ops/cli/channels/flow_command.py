@@ -52,7 +52,7 @@ def flow(where: AbstractContextManager[Place], flow_id: UUID, follow_s: float, a
 def _watch(
     connection: Connection, flow_id: UUID, seconds: float, stop: Stop, show: Callable[[Flow], None]
 ) -> Flow | None:
-    """Show a flow now and after each change, for so many seconds. Return what was shown last, None for nothing."""
+    """Show a flow now and after each change, for some seconds. Return what was shown last; None if nothing was."""
     end_s = time.monotonic() + seconds
     shown: Flow | None = None
     while True:

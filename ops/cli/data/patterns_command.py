@@ -58,7 +58,7 @@ def patterns(
 
     `bar` is the start of the bar on which a pattern was detected, UTC; price and volume are the close and the volume of
     that bar; levels are the prices that belong to the pattern (a neckline, a support), see docs/patterns.md. `tickstock
-    flow` shows a pattern by its flow_id, also if a late tick superseded it or `tickstock prune` deleted its row. In CSV
+    flow` shows a pattern by its flow_id, even if a late tick superseded it or `tickstock prune` deleted its row. In CSV
     an apostrophe is put before a text that a spreadsheet would compute: '=1+1. Exit 1 if there is no such pattern.
     """
     if context.invoked_subcommand:

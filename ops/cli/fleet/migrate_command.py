@@ -21,7 +21,7 @@ from ..parts.setting import option
 @option(
     "--timescale",
     is_flag=True,
-    help="Make ohlcv_1min a hypertable of TimescaleDB, also if it has bars. The options below need this one.",
+    help="Make ohlcv_1min a hypertable of TimescaleDB, even if it has bars. The options below need this one.",
 )
 @option("--chunk-days", type=click.IntRange(min=1), show_default="1", help="Days in a chunk, for new chunks.")
 @option(

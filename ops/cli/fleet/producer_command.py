@@ -64,7 +64,7 @@ _MAX_SPEED_CHUNK_TICKS = 100_000
     "max_lag_ticks",
     former="--max-lag",
     type=click.IntRange(1),
-    help="Stop sending while so many ticks are sent and not committed.",
+    help="Stop sending while this number of ticks are sent and not committed.",
 )
 @feed_option
 @setting(ProducerOptions, "codec", type=click.Choice(["zstd", "none"]), help="Compression of frames.")
@@ -108,7 +108,7 @@ _MAX_SPEED_CHUNK_TICKS = 100_000
     Trouble,
     "disorder_ms",
     type=Number(0, 3_600_000),
-    help="Synthetic: most that the time of a tick differs from its arrival.",
+    help="Synthetic: largest difference between the time of a tick and its arrival.",
 )
 @share("late_share", "come 1 to 300 s late")
 @share("zero_share", "have size 0")

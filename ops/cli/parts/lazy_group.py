@@ -20,7 +20,7 @@ class LazyGroup(click.Group):
         return sorted(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's
-        """Import a command; return None if there is none of this name."""
+        """Import a command; return None if no command has this name."""
         if cmd_name not in self.modules:
             return None
         module = import_module(f"..{self.modules[cmd_name]}", __package__)

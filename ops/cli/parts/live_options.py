@@ -51,7 +51,7 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
         former="--silence",
         type=Number(0.1),
         show_default=", ".join(f"{channel}: {silence_s:g}" for channel, silence_s in SILENCE_S.items()),
-        help="Massive: reconnect after so long without a message.",
+        help="Massive: reconnect after this time without a message.",
     ),
     setting(
         LiveOptions,

@@ -228,7 +228,7 @@ def content_of(file: Path) -> bytes:
 def api_key(file: Path | None, *, needed: bool = True) -> str:
     """Read the vendor's key from a file or MASSIVE_API_KEY(_FILE). Never from an argument: others see those.
 
-    Return '' if there is none and none is needed. Raises UsageError.
+    Return '' if no key is given and none is needed. Raises UsageError.
     """
     key = content_of(file).decode().strip() if file else with_secrets(os.environ).get("MASSIVE_API_KEY", "").strip()
     if not key and (needed or file):

@@ -129,7 +129,7 @@ export class BacktestForm {
 
 const symbolsOf = (text) => [...new Set(text.split(/[\s,;]+/).filter(Boolean))];
 
-/** Make the field of a rule. read() raises an Error if its text is no number. */
+/** Make the field of a rule. read() raises an Error if its text is not a number. */
 function field({ title, value, placeholder, isShare = false }) {
   const hint = h("span", { class: "quiet" });
   const tell = () => isShare && say(hint, isNumber(input.value) ? `(${exactPercent(Number(input.value))})` : "");
@@ -140,7 +140,7 @@ function field({ title, value, placeholder, isShare = false }) {
   };
   const read = () => {
     if (input.value.trim() === "") return null;
-    if (!isNumber(input.value)) throw new Error(`${title}: "${input.value}" is no number`);
+    if (!isNumber(input.value)) throw new Error(`${title}: "${input.value}" is not a number`);
     return Number(input.value);
   };
   return { title, input, hint, write, read };

@@ -24,7 +24,7 @@ def keep_report(connection: Connection, run_id: UUID, report: Report) -> None:
 
 
 def read_report(connection: Connection, run_id: UUID) -> Report | None:
-    """Read the report of a run; return None if it has none."""
+    """Read the report of a run; return None if the run has no report."""
     text = backtests.figures_of(connection, run_id)
     if text is None:
         return None
