@@ -164,5 +164,5 @@ def test_what_cannot_be_tested_is_refused_with_a_sentence_once(database, migrate
             assert sum(why in error for error in errors) >= 1
     assert [said_of(database, job)[-1][1]["results"]["error"] for job in ("empty", "wrong")] == [
         "no daily bars of these symbols from 2022-01-03 to 2022-03-01",
-        "the row of Hammer in pattern_definitions is wrong: parameters is no JSON object",
+        "the row of Hammer in pattern_definitions is wrong: parameters is not a JSON object",
     ]

@@ -117,7 +117,7 @@ def test_timeframes_of_the_daily_run_are_no_concern_of_a_worker(connection):
         ({"confidence_threshold": 1.5}, "confidence_threshold is 1.5: from 0 to 1"),
         ({"confidence_threshold": -0.1}, "confidence_threshold is -0.1: from 0 to 1"),
         ({"applicable_timeframes": ["2min"]}, "unknown timeframe 2min"),
-        ({"parameters": [1]}, "parameters is no JSON object"),
+        ({"parameters": [1]}, "parameters is not a JSON object"),
         ({"parameters": {"nonsense": 1}}, "unknown parameter nonsense"),
         ({"parameters": {"session": "nightly"}}, "session is 'nightly': regular or extended"),
         ({"parameters": {"session": 5}}, "session is 5: regular or extended"),
@@ -162,7 +162,7 @@ def test_a_pattern_parameter_of_another_type_is_wrong(connection):
         ({"period": 1}, "period is 1: from 2 to 17"),
         ({"period": 18}, "period is 18: from 2 to 17"),
         ({"applicable_timeframes": ["hour"]}, "unknown timeframe hour"),
-        ({"parameters": "text"}, "parameters is no JSON object"),
+        ({"parameters": "text"}, "parameters is not a JSON object"),
         ({"name": "RSI_9"}, "there is no indicator of this name"),
     ],
 )

@@ -97,7 +97,7 @@ def indicator_definition(
     if indicator.period is not None:
         period = indicator.period if period is None else period
         if not 2 <= period <= indicator.longest:
-            why = f"over {WINDOW} bars, as many as are kept, a longer one is not what it is over all history"
+            why = f"a longer one would need more than the {WINDOW} bars that are kept"
             raise ValueError(f"period is {period}: from 2 to {indicator.longest}; {why}")
     else:
         period = None
@@ -132,7 +132,7 @@ def _parameters(parameters: Any) -> dict[str, float | str]:
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise ValueError("parameters is no JSON object")  # noqa: TRY004  # a wrong row, reported like any other
+        raise ValueError("parameters is not a JSON object")  # noqa: TRY004  # a wrong row, reported like any other
     for name, value in parameters.items():
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError(f"parameter {name} is neither a number nor a text")  # noqa: TRY004  # as above
