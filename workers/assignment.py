@@ -158,9 +158,9 @@ class Assignment:
         """
         if self._noted.get(held.partition) == held.lease.epoch:
             return None
-        self._noted[held.partition] = held.lease.epoch
         values = {"unit": held.lease.unit, "epoch": held.lease.epoch, "served_s": served_s}
         (pause_s,) = self._database.connection.execute(query("note_pause"), values).fetchone() or (None,)
+        self._noted[held.partition] = held.lease.epoch
         return None if pause_s is None else float(pause_s)
 
     def release(self, held: list[Held]) -> None:
