@@ -21,7 +21,6 @@ from tickstockpl.producer.framer import Framer
 from tickstockpl.producer.sending.stream_writer import StreamWriter
 from tickstockpl.producer.synthetic import Market, SyntheticSource
 
-LEAD_S = 1.5  # of the feed's time before the minute's end: until then the frames of the whole minute are read
 _EVERY_S = 0.02  # a send
 HISTORY_MINUTES = 120
 
@@ -33,9 +32,15 @@ def source_of(symbols: int, rate: float) -> SyntheticSource:
 
 
 class ClosingMarket:
-    """Sends the ticks of `first_minute` (minutes since 1970) and of the minutes after it."""
+    """Sends the ticks of `first_minute` (minutes since 1970) and of the minutes after it.
 
-    def __init__(self, servers: Servers, source: SyntheticSource, *, partitions: int, first_minute: int) -> None:
+    lead_s: of the feed's time before a minute's end; a worker must have read the frames of the whole minute by then.
+    """
+
+    def __init__(
+        self, servers: Servers, source: SyntheticSource, *, partitions: int, first_minute: int, lead_s: float
+    ) -> None:
+        self._lead_ns = int(lead_s * SECOND_NS)
         done = dict.fromkeys(range(partitions), 0)
         client = redis.connect(servers.redis_url)
         self._writer = StreamWriter(client, "bench-1", done=done, wait=never_stop, max_lag=sys.maxsize)
@@ -46,7 +51,7 @@ class ClosingMarket:
 
     def end_minute(self, seconds: float) -> dict[str, int]:
         """Let the next minute end, within so many seconds of the feed's time; return it, and the delay then."""
-        minute, delay_ns = self._minute, self._now_ns() - (self._minute + 1) * MINUTE_NS + int(LEAD_S * SECOND_NS)
+        minute, delay_ns = self._minute, self._now_ns() - (self._minute + 1) * MINUTE_NS + self._lead_ns
         delay_ms = delay_ns // 1_000_000
         self._framer.identity = replace(self._framer.identity, delay_ms=delay_ms)
         self._minute += 1
@@ -91,9 +96,8 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     servers = Servers(options["redis_url"], options["database_url"])
     source = source_of(options["symbols"], options["rate"])
-    market = ClosingMarket(
-        servers, source, partitions=options["partitions"], first_minute=options["first_minute"]
-    )  # fmt: skip
+    given = {name: options[name] for name in ("partitions", "first_minute", "lead_s")}
+    market = ClosingMarket(servers, source, **given)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(market.end_minute(float(line))) + "\n")
         sys.stdout.flush()
