@@ -176,13 +176,14 @@ export class SymbolData {
   }
 
   async #readBars() {
+    if (this.#dirty === Infinity) return; // another reading took them meanwhile
     const from = new Date(this.#dirty * 1000).toISOString();
     this.#dirty = Infinity;
     try {
       const { bars } = await this.#get("/api/bars", { timeframe: this.#timeframe, from, limit: MOST });
       bars.map(barOf).forEach((bar) => this.#put(bar));
     } catch (error) {
-      this.#dirty = secondsOf(from);
+      this.#dirty = Math.min(this.#dirty, secondsOf(from));
       this.#fail(error, () => this.#readBars());
     }
   }
