@@ -7,8 +7,7 @@ import numpy as np
 
 from .bounds import DOOR_PLAIN_WEIGHT
 from .partition import MAX_POSITION, SEQ_BITS, Position, number_of
-from .spellings.tick_values import shown
-from .spellings.timestamps import numbers_of
+from .spellings.tick_values import shown, whole_numbers
 from .ticks import MAX_BODY_BYTES, Refused
 
 MARK = b"tickstock:id"  # first field of an entry whose sender chose an invalid id; its value is that id
@@ -34,7 +33,7 @@ def number_entries(entries: Sequence[tuple[bytes, Fields]], most_ms: int) -> Num
 
     most_ms: the largest valid time (Unix ms). Redis itself gives later ids only after a sender has chosen one.
     """
-    ms, seq = numbers_of([entry_id.replace(b"-", b" ") for entry_id, _ in entries]).reshape(-1, 2).T
+    ms, seq = whole_numbers([entry_id.replace(b"-", b" ") for entry_id, _ in entries]).reshape(-1, 2).T
     is_valid = (ms <= max(0, min(most_ms, MAX_POSITION.ms))) & (seq <= MAX_POSITION.seq)
     count = len(entries) if is_valid.all() else int(is_valid.argmin())
     numbers = ms[:count] << np.uint64(SEQ_BITS) | seq[:count]

@@ -146,6 +146,11 @@ def price_with_size(value: object, size: float) -> float:
     return price if 0 < price < MAX_PRICE else 0.0
 
 
+def whole_numbers(texts: Iterable[bytes]) -> NDArray[np.uint64]:
+    """Return the whole numbers below 2^64 that some texts of digits are; a text with blanks has several."""
+    return np.fromstring(b" ".join(texts), "<u8", sep=" ")
+
+
 def number_column(texts: Sequence[bytes]) -> NDArray[np.float64]:
     """Return number_of of each text."""
     try:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Context, Decimal
 from functools import lru_cache
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ticks import MAX_TS_NS, MIN_TS_NS
-from .tick_values import NotATick, shown
+from .tick_values import NotATick, shown, whole_numbers
 
 SECOND_NS = 1_000_000_000
 
@@ -68,7 +68,7 @@ def timestamp_column(texts: Sequence[bytes]) -> NDArray[np.int64]:
 
 
 def _ns_of_wholes(texts: Sequence[bytes]) -> NDArray[np.int64]:
-    numbers = numbers_of(texts)
+    numbers = whole_numbers(texts)
     ns = np.zeros(len(texts), "<i8")
     for unit, lowest, above in _BOUNDS:
         inside = (numbers >= lowest) & (numbers < above)
@@ -86,16 +86,11 @@ def _ns_of_decimals(texts: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[
     some, places = np.flatnonzero(is_decimal), lengths - 1 - points
     for i in np.flatnonzero(is_decimal & (places > _DECIMALS)).tolist():
         digits[i] = digits[i][: points[i] + _DECIMALS]
-    numbers = numbers_of(digits[i] for i in some.tolist())
+    numbers = whole_numbers(digits[i] for i in some.tolist())
     numbers *= 10 ** np.maximum(_DECIMALS - places, 0)[some].astype("<u8")
     ns = np.zeros(len(texts), "<i8")
     ns[some] = np.where((numbers >= MIN_TS_NS) & (numbers < MAX_TS_NS), numbers, 0)
     return is_decimal, ns
-
-
-def numbers_of(texts: Iterable[bytes]) -> NDArray[np.uint64]:
-    """Return the whole numbers below 2^64 that some texts of digits are."""
-    return np.fromstring(b" ".join(texts), "<u8", sep=" ")
 
 
 def _ns_or_zero(text: bytes) -> int:

@@ -153,18 +153,19 @@ class HistoryLoader:
         at = np.arange(len(bars))
         in_run = (at >= begin[owner]) & (at < stop[owner])
         later = np.bincount(owner[in_run & (minutes > first[owner])], minlength=len(counts))
-        begins = np.append(minutes, 0)[begin]  # if there is none, no matter what
+        minutes = np.append(minutes, 0)  # a history without bars reads the place behind the last one
+        begins = minutes[begin]
         history.clear(symbols)
         history.append(bars.compress(in_run))
-        is_inside = begin > ends - counts
-        history.note_cut(symbols, stop - begin - later >= history.window, np.where(is_inside, begins, 0))
+        has_earlier_run = begin > ends - counts
+        history.note_cut(symbols, stop - begin - later >= history.window, np.where(has_earlier_run, begins, 0))
         if track == REGULAR_MINUTES:
             self._add_session_sums(place, history, np.where(counts > 0, begins, NOT_LOADED))
-        reach = np.where(later == SLACK, np.append(minutes, 0)[stop - 1], COMPLETE)  # so many: there may be more
+        reach = np.where(later == SLACK, minutes[stop - 1], COMPLETE)  # so many: there may be more
         # There is no bar up to the begin of the next run.
-        detector.set_reach(symbols, np.where(stop < ends, np.append(minutes, 0)[stop] - 1, reach), track)
+        detector.set_reach(symbols, np.where(stop < ends, minutes[stop] - 1, reach), track)
         detector.note_used(track.timeframe, symbols)
-        return np.split(minutes, ends[:-1])
+        return np.split(rows["minute"], ends[:-1])
 
     def _add_session_sums(self, place: _Place, history: History, first: Minutes) -> None:
         """Add the session sums before each symbol's first bar (its minute), if it begins inside a session."""
