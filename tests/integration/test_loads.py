@@ -149,6 +149,17 @@ def test_a_vendor_is_asked_where_there_is_a_key(database, migrated_servers, wait
     assert bars == [(LATEST.day, 11.5, "aggregates")]
 
 
+def test_a_load_does_not_wait_for_the_close_of_a_delayed_feed(migrated_servers, wait_for):
+    delay_s = (datetime.now(UTC) - LATEST.closes).total_seconds() + 600  # the vendor has the close in ten minutes
+    reference = Reference()
+    reference.days[LATEST.day] = [DayRow("AAPL", 10.0, 12.0, 9.0, 11.5, 1000.0)]
+    with FakeMassive(reference=reference, key=KEY) as fake:
+        options = {"key": KEY, "rest_url": fake.rest_url, "per_minute": 60_000, "data_delay_s": delay_s}
+        with application(migrated_servers, wait_for, **options) as sender:
+            sender.load("5f0c", job_type="historical_load", symbols=["AAPL"])
+            assert sender.state("5f0c", "completed")["successful_symbols"] == ["AAPL"]
+
+
 def test_a_load_is_heard_after_both_servers_ended_the_connections(database, migrated_servers, wait_for):
     add_minutes(database, "AAPL", 10, opens=LATEST.opens)
     with application(migrated_servers, wait_for) as sender:

@@ -738,7 +738,7 @@ def test_definitions_are_read_at_once_when_asked_for_and_the_workers_are_told(fl
     )
     fleet.client.publish(MONITORING_CONTROL, json.dumps({"action": "RELOAD_PATTERNS"}))
     wait_for(lambda: on(ERRORS, fleet.speak(voice)))
-    assert [notify.channel for notify in fleet.admin.notifies(timeout=0)] == ["tickstock_definitions"]
+    assert [notify.channel for notify in fleet.admin.notifies(timeout=10, stop_after=1)] == ["tickstock_definitions"]
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,13 @@ class Plan(NamedTuple):
     note: str | None = None
 
 
-def plan_questions(connection: Connection, run: AliveRun, phase: str, sources: Sources) -> Plan:
-    """Plan a phase, and store in the run which earlier days it processes once more."""
+def plan_questions(connection: Connection, run: AliveRun, phase: str, sources: Sources, *, waits: bool) -> Plan:
+    """Plan a phase, and store in the run which earlier days it processes once more.
+
+    waits: whether a run of today waits until a delayed feed has the market's close.
+    """
     if phase == "import" and sources.days:
-        return _plan_import(connection, run, sources)
+        return _plan_import(connection, run, sources, waits=waits)
     if phase == "cache_sync":
         return (
             Plan(questions_of(run.parameters.cache_mode)) if sources.reference else Plan(note=f"cache_sync: {NO_KEY}")
@@ -38,7 +41,7 @@ def plan_questions(connection: Connection, run: AliveRun, phase: str, sources: S
     return Plan()
 
 
-def _plan_import(connection: Connection, run: AliveRun, sources: Sources) -> Plan:
+def _plan_import(connection: Connection, run: AliveRun, sources: Sources, *, waits: bool) -> Plan:
     closures = runs.market_closures(connection)
     wanted, at = run.parameters, datetime.fromtimestamp(run.now_s, UTC)
     sessions = sessions_of_run(
@@ -52,7 +55,7 @@ def _plan_import(connection: Connection, run: AliveRun, sources: Sources) -> Pla
         if (one.final < one.symbols or not one.symbols) and one.day < days[0] and at >= final_from(one.day, closures)
     ]
     runs.look_again(connection, run.run_id, again)
-    wait = waits_until(sessions[-1], at, sources.delay_s)
+    wait = waits_until(sessions[-1], at, sources.delay_s) if waits else None
     asked = [*again, *days_to_ask(days, {one.day: one.final for one in known}, len(symbols))]
     questions = [Question(SPLITS, 0)] if sources.reference and symbols else []
     if "aggregates" in sources.days and asks_by_symbol(asked, len(symbols)):

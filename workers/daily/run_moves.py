@@ -34,9 +34,11 @@ class RunMoves:
     """Advances runs. symbols_of: reads a universe. sources: the data sources of the steps.
 
     symbols_are_written: `symbols` also writes rows, so it runs in the transaction that begins the run.
+    waits_for_the_close: a run of today waits until a delayed feed has the market's close.
     """
 
     symbols_are_written = False
+    waits_for_the_close = True
 
     def __init__(self, connection: Connection, symbols_of: SymbolsOf, sources: Sources = NO_SOURCES) -> None:
         self.connection = connection
@@ -118,7 +120,7 @@ class RunMoves:
         size = run.parameters.batch
         batches = [symbols[first : first + size] for first in range(0, len(symbols), size)]
         runs.open_phase(self.connection, run.run_id, phase)
-        plan = plan_questions(self.connection, run, phase, self.sources)
+        plan = plan_questions(self.connection, run, phase, self.sources, waits=self.waits_for_the_close)
         if plan.note:
             log.info("left out of the run", run_id=str(run.run_id), why=plan.note)
             runs.add_note(self.connection, run.run_id, plan.note)

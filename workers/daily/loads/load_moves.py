@@ -27,6 +27,7 @@ class LoadMoves(RunMoves):
     """Advances one load."""
 
     symbols_are_written = True
+    waits_for_the_close = False  # its sender wants the bars there are; a later run asks again for those not final
 
     def __init__(self, connection: Connection, run_id: UUID, csv_folder: CsvFolder, sources: Sources) -> None:
         super().__init__(connection, _no_universe, sources)
