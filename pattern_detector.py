@@ -25,6 +25,7 @@ from .contracts.universe import EVERY_SYMBOL
 from .workers.detect.definition import Definitions, PatternDefinition
 from .workers.detect.definitions import default_definitions, pattern_definition
 from .workers.detect.detector import COMPLETE, Detector
+from .workers.detect.find_patterns import find_patterns
 from .workers.library.minute_book import MinuteBook
 from .workers.marks import AFFECTED, NO_MARKS, higher_marks, joined
 from .workers.partition.bar_book import NO_BARS, merge
@@ -109,7 +110,7 @@ class LivePatternDetector:
         due = waiting["minute"] + waiting["timeframe"] <= newest + past
         self._waiting = waiting[~due]
         _, higher = self._detector.absorb_higher(waiting[due])
-        found = self._detector.find_patterns(joined([marks, higher]), self.definitions, time.time())
+        (found,) = find_patterns([(self._detector, joined([marks, higher]))], self.definitions, time.time())
         told = [detection for detection, is_told in zip(*found, strict=True) if is_told]
         return [_data(detection) for detection in told if self._is_news(detection)]
 

@@ -70,6 +70,13 @@ def again_of(marks: Marks) -> Marks:
     return marks.compress((marks["kind"] == REVISED) | (marks["kind"] == AFFECTED))
 
 
+def waiting_for(marks: Marks, stage: int) -> Marks:
+    """Return these marks with another stage."""
+    marks = marks.copy()
+    marks["stage"] = stage
+    return marks
+
+
 def higher_marks(minute_marks: Marks) -> Marks:
     """Mark the bars of the higher timeframes that contain these 1-minute bars."""
     parts = [

@@ -12,7 +12,8 @@ from ...contracts.detection import Detection
 from ...contracts.ticks import Column
 from ...contracts.timeframe import INTRADAY
 from ...workers.detect.definition import Definitions, PatternDefinition
-from ...workers.detect.detector import COMPLETE, NO_HIGHER_BARS, Detector, find_patterns
+from ...workers.detect.detector import COMPLETE, NO_HIGHER_BARS, Detector
+from ...workers.detect.find_patterns import find_patterns
 from ...workers.marks import higher_marks, joined
 from ...workers.sessions import in_regular_hours
 from ...workers.windows import CLOSED_DTYPE, History

@@ -18,6 +18,7 @@ from tickstockpl.workers.daily.detecting import find_patterns
 from tickstockpl.workers.detect.definition import Definitions
 from tickstockpl.workers.detect.definitions import default_definitions
 from tickstockpl.workers.detect.detector import COMPLETE, Detector
+from tickstockpl.workers.detect.find_patterns import find_patterns as find_live
 from tickstockpl.workers.marks import AFFECTED, higher_marks
 from tickstockpl.workers.sessions import in_regular_hours
 from tickstockpl.workers.windows import CLOSED_DTYPE
@@ -61,10 +62,10 @@ def live(minutes, timeframe):
             open_bars = {at: marks for at, marks in open_bars.items() if at + timeframe > minute}
             for marks in due:
                 _, changed = detector.absorb_higher(marks)
-                found += detector.find_patterns(changed, definitions, 0.0).detections
+                found += find_live([(detector, changed)], definitions, 0.0)[0].detections
         marks = detector.absorb(bars, np.zeros(len(bars), bool), publish=True)
         if timeframe == 1:
-            found += detector.find_patterns(marks, definitions, 0.0).detections
+            found += find_live([(detector, marks)], definitions, 0.0)[0].detections
             continue
         mine = higher_marks(marks[marks["kind"] != AFFECTED])
         mine = mine[mine["timeframe"] == timeframe]
@@ -73,7 +74,7 @@ def live(minutes, timeframe):
             open_bars[at] = np.unique(np.concatenate([known, mine[mine["minute"] == at]]))
     for marks in open_bars.values():
         _, changed = detector.absorb_higher(marks)
-        found += detector.find_patterns(changed, definitions, 0.0).detections
+        found += find_live([(detector, changed)], definitions, 0.0)[0].detections
     return sorted(
         (one.symbol, one.pattern, one.minute, one.confidence, one.direction)
         for one in found

@@ -10,10 +10,11 @@ from tickstockpl.contracts.detection import BaseRate, Detection
 from tickstockpl.contracts.messages.pattern_messages import pattern_messages
 from tickstockpl.db.tables.detections import _row
 from tickstockpl.ops.measure.aftermath import HIT_AFTER
-from tickstockpl.workers.detect import detector as detector_module
+from tickstockpl.workers.detect import detections
 from tickstockpl.workers.detect.definition import Definitions
 from tickstockpl.workers.detect.definitions import pattern_definition
 from tickstockpl.workers.detect.detector import COMPLETE, Detector
+from tickstockpl.workers.detect.find_patterns import find_patterns
 from tickstockpl.workers.detect.patterns import base_rates
 from tickstockpl.workers.detect.patterns.base_rates import BaseRates, MeasuredRate, MeasuredRule, RatesOf
 from tickstockpl.workers.detect.patterns.registry import PATTERNS as KINDS
@@ -54,7 +55,7 @@ def test_no_other_direction_timeframe_pattern_confidence_or_parameter_has_it(ask
 
 @pytest.fixture
 def as_measured(monkeypatch):
-    monkeypatch.setattr(detector_module, "shipped_rates", lambda: MEASURED)
+    monkeypatch.setattr(detections, "shipped_rates", lambda: MEASURED)
 
 
 def found_spike(parameters=None):
@@ -68,7 +69,7 @@ def found_spike(parameters=None):
     detector.absorb(bars, np.zeros(22, bool), publish=True)
     wanted = Definitions([pattern_definition("Volume_Spike", None, None, parameters)])
     mark = np.array([(0, 1, MINUTE + 21, NEW, PATTERNS, True)], MARK_DTYPE)
-    (found,) = detector.find_patterns(mark, wanted, 1_381_154_000.0).detections
+    (found,) = find_patterns([(detector, mark)], wanted, 1_381_154_000.0)[0].detections
     return found
 
 

@@ -7,6 +7,8 @@ import pytest
 from tickstockpl.contracts.detection import Event
 from tickstockpl.workers.detect.definitions import default_definitions
 from tickstockpl.workers.detect.detector import COMPLETE, Detector
+from tickstockpl.workers.detect.find_indicators import find_indicators
+from tickstockpl.workers.detect.find_patterns import find_patterns
 from tickstockpl.workers.marks import AFFECTED, INDICATORS, MARK_DTYPE, NEW, NEW_REDETECT, REVISED
 from tickstockpl.workers.sessions import REGULAR_MINUTES
 from tickstockpl.workers.windows import CLOSED_DTYPE
@@ -39,7 +41,7 @@ def detector_with(closes):
 def test_what_crosses_on_a_bar_is_told_with_its_first_indicators_and_only_then(kind, alerts, again):
     detector = detector_with([100.0, 100.5] * 10 + [100.0, 106.0])  # an RSI of 49, then one of 74
     mark = np.array([(0, 1, MINUTE + 21, kind, INDICATORS, True)], MARK_DTYPE)
-    found = detector.find_indicators(mark, default_definitions(), 0.0)
+    found = find_indicators(detector, mark, default_definitions(), 0.0)
     assert [alert.alert_type for alert in found.alerts] == alerts
     assert {one for column in found.columns for one in column.again} == {again}
 
@@ -74,7 +76,7 @@ def found_on(bars, cuts=()):
     for begin, end in pairwise([0, *cuts, len(bars)]):
         part = bars[begin:end]
         marks = detector.absorb(part, np.zeros(len(part), bool), publish=True)
-        detections, told = detector.find_patterns(marks, default_definitions(), 0.0)
+        detections, told = find_patterns([(detector, marks)], default_definitions(), 0.0)[0]
         for one, is_told in zip(detections, told, strict=True):
             found.setdefault(one.minute - MINUTE, []).append((one.pattern, one.event, one.repeat_after, is_told))
     return {bar: sorted(of) for bar, of in found.items()}
@@ -98,5 +100,5 @@ def test_a_worker_that_loads_the_bars_finds_the_event_that_another_one_told():
     detector.set_reach(0, COMPLETE)
     detector.histories[REGULAR_MINUTES].load(0, bars[:29])
     marks = detector.absorb(bars[29:30], np.zeros(1, bool), publish=True)
-    ((one,), told) = detector.find_patterns(marks, default_definitions(), 0.0)
+    ((one,), told) = find_patterns([(detector, marks)], default_definitions(), 0.0)[0]
     assert (one.event, one.repeat_after, told) == (Event.REPEAT, 4, [False])

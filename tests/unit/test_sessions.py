@@ -8,7 +8,9 @@ import pytest
 import talib
 from tickstockpl.workers.detect.definition import Definitions
 from tickstockpl.workers.detect.definitions import default_definitions, pattern_definition
-from tickstockpl.workers.detect.detector import COMPLETE, Detector, find_patterns
+from tickstockpl.workers.detect.detector import COMPLETE, Detector
+from tickstockpl.workers.detect.find_indicators import find_indicators
+from tickstockpl.workers.detect.find_patterns import find_patterns
 from tickstockpl.workers.marks import AFFECTED, NEW, higher_marks, marks_of
 from tickstockpl.workers.sessions import Sessions, Track, in_regular_hours, same_minutes_before
 from tickstockpl.workers.windows import CLOSED_DTYPE
@@ -86,7 +88,7 @@ def only(name, **parameters):
 
 
 def found_in(detector, marks, definitions):
-    return [(d.pattern, d.minute) for d in detector.find_patterns(marks, definitions, 0.0).detections]
+    return [(d.pattern, d.minute) for d in find_patterns([(detector, marks)], definitions, 0.0)[0].detections]
 
 
 def day(date, *, shares=1000.0):
@@ -141,7 +143,7 @@ def test_rsi_after_the_opening_is_talibs_over_the_regular_bars():
     opening = bars(minute("2025-10-07 09:30") + np.arange(6), night["close"][-1] + rng.normal(0, 0.1, 6).cumsum())
     detector, marks = detector_of(before, night, opening)
     assert len(marks) == 6
-    found = detector.find_indicators(marks, default_definitions(), 0.0)
+    found = find_indicators(detector, marks, default_definitions(), 0.0)
     (value,) = [
         value.value
         for column in found.columns

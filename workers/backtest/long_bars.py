@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ...contracts.ticks import SHARE_MICRO, Column
 from ..detect.definition import PatternDefinition
-from ..detect.detector import LEAST_DEPTH
+from ..detect.detections import LEAST_DEPTH
 from ..detect.patterns.kind import OtherDays
 from ..detect.search import hits_of
 from ..sessions import Sessions, end_regular_hours, same_minutes_before

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...contracts.detection import Detection, IndicatorValue
 from ..detect.definition import IndicatorDefinition, PatternDefinition
-from ..detect.detector import LEAST_DEPTH, FoundBar, detections_of
+from ..detect.detections import LEAST_DEPTH, FoundBar, detections_of
 from ..detect.indicator_values import NamedBars, columns_of, computed_on
 from ..detect.one_event import join_parts
 from ..detect.patterns.cool_down import columns_for

@@ -1,24 +1,19 @@
-"""⑥ ⑦ From closed bars to higher timeframes, patterns and indicator values, over the histories of a partition. Pure.
+"""The histories of a partition: take in closed bars, make bars of higher timeframes, mark what changed. Pure.
 
 The bars of a commit go into the histories of symbols that are loaded. Other bars are only marked; they come in with the
 history when it is loaded (`workers/commit/find/history_loader.py`).
 """
 
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
-import talib
 from numpy.typing import NDArray
 
-from ...contracts.detection import TIER, Detection, Event, IndicatorAlert, IndicatorColumn, IndicatorValue
 from ...contracts.ticks import Codes, Column, Mask, Minutes
-from ...contracts.timeframe import HIGHER, TIMEFRAME_OF
+from ...contracts.timeframe import HIGHER
 from ...contracts.universe import EVERY_SYMBOL
-from ..marks import AFFECTED, NEW, NEW_REDETECT, NO_MARKS, REVISED, Marks, joined, marks_of
+from ..marks import AFFECTED, NEW, NO_MARKS, REVISED, Marks, joined, marks_of
 from ..sessions import (
     ALL_MINUTES,
     EXTENDED,
@@ -29,62 +24,29 @@ from ..sessions import (
     Session,
     Sessions,
     Track,
-    end_regular_hours,
-    same_minutes_before,
 )
 from ..windows import (
     CLOSED_DTYPE,
     SLACK,
-    WINDOW,
     ClosedRows,
     History,
     Splits,
-    Windows,
-    no_session_sums,
-    windows_of,
 )
-from .definition import Definitions, IndicatorDefinition, PatternDefinition
-from .indicator_values import NamedBars, alerts_on, columns_of, computed_on
-from .one_event import join_parts
 from .patterns.base_rates import shipped_rates
-from .patterns.cool_down import columns_for
-from .patterns.kind import OtherDays
-from .search import Hits, hits_of
+from .published_values import PublishedValues
 
 COMPLETE, NOT_LOADED = 2**62, -1  # how far a symbol's history reaches; in between: the last minute that it holds
 HigherBars = NDArray[np.void]  # (n,) of the columns of NO_HIGHER_BARS; timeframe: minutes
 NO_HIGHER_BARS: HigherBars = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
 
-_ROWS_OF_A_BATCH = 1024  # 3 MB of windows
-LEAST_DEPTH = 21  # the bar and the 20 bars before it, for its relative volume
-_RSI_BARS = 15
+ROWS_OF_A_BATCH = 1024  # 3 MB of windows
 # Bars beyond a window in a history that can be loaded again. More of them take memory, fewer make more loads.
 _SLACK = 50
-_DAY_MINUTES = 1440  # the regular hours lie within one day of UTC
-_MAX_STRENGTH = 99.0  # Wilder's RS is infinite if no close ever fell
-
-
 # A track without a definition keeps only the bars from which higher bars are made: 1-minute bars for the longest
 # timeframe and for late trades; of a higher timeframe the bars that a late trade may still change.
 _UNUSED_WINDOWS = {timeframe: max(8, 80 // timeframe) for timeframe in (1, *HIGHER)}
 _UNUSED_SLACK = 20
 _PLACE = {track: place for place, track in enumerate(TRACKS)}
-
-
-class FoundPatterns(NamedTuple):
-    """Detections on marked bars, and whether each is published: if its bar is, and if it is the first of its event."""
-
-    detections: list[Detection]
-    publish: list[bool]
-
-
-@dataclass(slots=True)
-class FoundIndicators:
-    """Indicator values on marked bars. to_publish: some of the values."""
-
-    columns: list[IndicatorColumn] = field(default_factory=list)
-    to_publish: list[IndicatorValue] = field(default_factory=list)
-    alerts: list[IndicatorAlert] = field(default_factory=list)
 
 
 class Detector:
@@ -104,8 +66,7 @@ class Detector:
         self._reach = np.zeros((len(TRACKS), 0), np.int64)
         self._used = np.zeros((len(TRACKS), 0), np.int64)
         self.turn = 0  # set by HistoryMemory: the number of the commit
-        # By track and indicator: the minute and values last published of each symbol.
-        self._published: dict[tuple[Track, str], dict[int, tuple[int, Sequence[float]]]] = {}
+        self.published = PublishedValues()
 
     def _new_history(self, track: Track) -> History:
         if track in self.wanted:
@@ -252,9 +213,7 @@ class Detector:
         known = symbols[symbols < self._reach.shape[1]]
         self._reach[place, known] = NOT_LOADED
         self.histories[track].clear(symbols)
-        for published in (some for (its, _), some in self._published.items() if its == track):
-            for symbol in symbols.tolist():
-                published.pop(symbol, None)
+        self.published.forget(track, symbols)
 
     def absorb(self, bars: ClosedRows, revised: Mask, *, publish: bool) -> Marks:
         """Put new and revised 1-minute bars (sorted by symbol, then minute) into their symbols' histories.
@@ -400,72 +359,6 @@ class Detector:
             merged[total] = np.where(inside, bars[total], 0.0).sum(axis=1)
         return merged, there
 
-    # -- patterns --------------------------------------------------------------------------------------------------
-
-    def find_patterns(self, marks: Marks, definitions: Definitions, now_s: float) -> FoundPatterns:
-        """Run the patterns on marked bars; now_s: Unix seconds by Redis's clock."""
-        (found,) = find_patterns([(self, marks)], definitions, now_s)
-        return found
-
-    # -- indicators ------------------------------------------------------------------------------------------------
-
-    def find_indicators(self, marks: Marks, definitions: Definitions, now_s: float) -> FoundIndicators:
-        """Compute the indicators of marked bars; now_s: Unix seconds by Redis's clock."""
-        found = FoundIndicators()
-        for track in TRACKS:
-            wanted = [
-                definition
-                for definition in definitions.indicators
-                if definition.session == track.session and track.timeframe in definition.timeframes
-            ]
-            mine, ends = self.located(track, marks) if wanted else (NO_MARKS, np.zeros(0, np.int64))
-            for first in range(0, len(mine), _ROWS_OF_A_BATCH):
-                some = slice(first, first + _ROWS_OF_A_BATCH)
-                self._compute(track, mine[some], ends[some], wanted, now_s, found)
-        return found
-
-    def _compute(
-        self,
-        track: Track,
-        marks: Marks,
-        ends: Column,
-        wanted: Sequence[IndicatorDefinition],
-        now_s: float,
-        found: FoundIndicators,
-    ) -> None:
-        """Add the values and alerts on some bars of a track. ends: the end of each bar's window in its history."""
-        symbols = marks["symbol"].astype(np.int64)
-        needed = {column for definition in wanted for column in (*definition.indicator.columns, "close")}
-        windows = self.histories[track].windows(symbols, ends, WINDOW, needed)
-        sums = no_session_sums(len(marks))
-        if any(definition.indicator.of_session for definition in wanted):
-            # A longer bar may begin before the session: add up those of its minutes that are in it.
-            sums = self.histories[REGULAR_MINUTES].session_sums(symbols, marks["minute"], track.timeframe)
-        bars = self._named(track, marks)
-        is_first = np.isin(marks["kind"], (NEW, NEW_REDETECT))
-        computed = computed_on(windows, sums, wanted)
-        for rows, column in columns_of(bars, computed, ~is_first, now_s):
-            found.columns.append(column)
-            self._publish(track, marks.take(rows), column, found)
-        told = np.flatnonzero(is_first & marks["publish"])
-        found.alerts += alerts_on(bars, windows, sums, computed, told, now_s)
-
-    def _named(self, track: Track, marks: Marks) -> NamedBars:
-        symbols = [self.symbols[symbol] for symbol in marks["symbol"].tolist()]
-        return NamedBars(symbols, TIMEFRAME_OF[track.timeframe], marks["minute"].tolist())
-
-    def _publish(self, track: Track, marks: Marks, column: IndicatorColumn, found: FoundIndicators) -> None:
-        """Choose the values to publish; a recomputed one only if it is the symbol's newest and differs."""
-        again, symbols = np.array(column.again), marks["symbol"].tolist()
-        is_newest = self.histories[track].last_minutes(marks["symbol"]) == marks["minute"]
-        published = self._published.setdefault((track, column.indicator), {})
-        told = marks["publish"] & ~again
-        latest = [*zip(column.minutes, column.values, strict=True)]
-        for row in np.flatnonzero(marks["publish"] & again & is_newest).tolist():
-            told[row] = published.get(symbols[row]) != latest[row]
-        published |= {symbols[row]: latest[row] for row in np.flatnonzero(told & is_newest).tolist()}
-        found.to_publish += column.take(np.flatnonzero(told).tolist()).each()
-
     def located(self, track: Track, marks: Marks) -> tuple[Marks, Column]:
         """Return the marks of a track's bars, and where each ends in its history; it may lack some bars."""
         mine = marks.compress(marks["timeframe"] == track.timeframe)
@@ -484,258 +377,3 @@ def _places_of(session: Session, timeframes: Column) -> Column:
     """Return the index in TRACKS of each timeframe's track of a session."""
     mine = [track.timeframe for track in TRACKS if track.session == session]
     return _PLACE[Track(session, 1)] + np.searchsorted(np.array(mine), timeframes)
-
-
-class _Sought(NamedTuple):
-    """The marked bars of one partition on one track; ends: where each ends in its history."""
-
-    number: int
-    detector: Detector
-    marks: Marks
-    ends: Column
-
-    @property
-    def symbols(self) -> Codes:
-        return self.marks["symbol"].astype(np.int64)
-
-
-class FoundBar(NamedTuple):
-    """The bar on which a pattern was found. minute: its start. repeat_after: bars since the same event, or 0."""
-
-    symbol: str
-    timeframe: str
-    minute: int
-    repeat_after: int
-
-
-# (timeframe, symbols (n,), minutes (n, k)) -> volume of each of these bars in shares, (n, k); NaN: no such bar.
-VolumesOf = Callable[[int, Sequence[str], Column], Column]
-
-
-def _no_volumes(timeframe: int, names: Sequence[str], minutes: Column) -> Column:
-    del timeframe, names
-    return np.full(minutes.shape, np.nan)
-
-
-def find_patterns(
-    sought: Sequence[tuple[Detector, Marks]],
-    definitions: Definitions,
-    now_s: float,
-    volumes_of: VolumesOf = _no_volumes,
-) -> list[FoundPatterns]:
-    """Run the patterns on marked bars of several partitions at once: one call costs more than its rows.
-
-    now_s: Unix seconds by Redis's clock. volumes_of: for bars that the histories no longer hold. Returns what was found
-    for each (detector, marks).
-    """
-    found = [FoundPatterns([], []) for _ in sought]
-    for track in TRACKS:
-        wanted = [
-            pattern
-            for pattern in definitions.patterns
-            if pattern.session == track.session and track.timeframe in pattern.timeframes
-        ]
-        if not wanted:
-            continue
-        parts = [
-            _Sought(number, detector, *detector.located(track, marks))
-            for number, (detector, marks) in enumerate(sought)
-        ]
-        for some in _in_batches([part for part in parts if len(part.marks)]):
-            _find_in(found, some, track, wanted, now_s, volumes_of)
-    return [_of_one_event(some) for some in found]
-
-
-def _of_one_event(found: FoundPatterns) -> FoundPatterns:
-    """Keep for publishing only the first detection of each event."""
-    detections = join_parts(found.detections)
-    is_first = [one.event is Event.FIRST for one in detections]
-    return FoundPatterns(detections, [*map(operator.and_, found.publish, is_first)])
-
-
-def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
-    """Divide the bars of some partitions into batches whose windows fit into the processor's cache."""
-    batch: list[_Sought] = []
-    room = _ROWS_OF_A_BATCH
-    for part in parts:
-        first = 0
-        while first < len(part.marks):
-            some = slice(first, first + room)
-            batch.append(part._replace(marks=part.marks[some], ends=part.ends[some]))
-            first, room = first + room, room - len(batch[-1].marks)
-            if not room:
-                yield batch
-                batch, room = [], _ROWS_OF_A_BATCH
-    if batch:
-        yield batch
-
-
-def _find_in(
-    found: Sequence[FoundPatterns],
-    parts: Sequence[_Sought],
-    track: Track,
-    wanted: Sequence[PatternDefinition],
-    now_s: float,
-    volumes_of: VolumesOf,
-) -> None:
-    depth = max(LEAST_DEPTH, *(columns_for(pattern.kind, pattern.parameters) for pattern in wanted))
-    windows, others = _windows_of(parts, track, depth), _Others(parts, track, volumes_of)
-    for pattern in wanted:
-        _note(found, parts, hits_of(pattern, windows, others), pattern, windows, now_s)
-
-
-class _Others(NamedTuple):
-    """The other bars that confirm the patterns on marked bars of several partitions, one track. rows: of all parts."""
-
-    parts: Sequence[_Sought]
-    track: Track
-    volumes_of: VolumesOf
-
-    def other_days(self, rows: Column) -> OtherDays:
-        """Return the same minute on other days for some rows."""
-        return _other_days(self.parts, rows, self.track, self.volumes_of)
-
-    def earlier(self, rows: Column, bars: Column, depth: int) -> tuple[Windows, OtherDays]:
-        """Return the windows that end `bars` bars before some rows, and their other days."""
-        parts = _moved_back(self.parts, rows, bars, self.track)
-        days = _other_days(parts, np.arange(len(rows)), self.track, self.volumes_of)
-        return _windows_of(parts, self.track, depth), days
-
-
-def _windows_of(parts: Sequence[_Sought], track: Track, depth: int) -> Windows:
-    return windows_of([(part.detector.histories[track], part.symbols, part.ends) for part in parts], depth)
-
-
-def _moved_back(parts: Sequence[_Sought], rows: Column, bars: Column, track: Track) -> list[_Sought]:
-    """Return for each row the bar that is `bars` bars before it. rows: of all parts, ascending."""
-    earlier, first = [], 0
-    for part in parts:
-        here = (rows >= first) & (rows < first + len(part.marks))
-        mine = rows[here] - first
-        marks, ends = part.marks.take(mine), part.ends[mine] - bars[here]
-        marks["minute"] = part.detector.histories[track].starts_of(part.symbols[mine], ends, 1)
-        earlier.append(part._replace(marks=marks, ends=ends))
-        first += len(part.marks)
-    return earlier
-
-
-def _other_days(parts: Sequence[_Sought], rows: Column, track: Track, volumes_of: VolumesOf) -> OtherDays:
-    """Return the same minute on other days for some rows (of all parts)."""
-    found, first = [], 0
-    for part in parts:
-        mine = rows[(rows >= first) & (rows < first + len(part.marks))] - first
-        found.append((_same_minute(part, mine, track, volumes_of), _are_edges(part, mine, track)))
-        first += len(part.marks)
-    return OtherDays(*(np.concatenate(column) for column in zip(*found, strict=True)))
-
-
-def _same_minute(part: _Sought, rows: Column, track: Track, volumes_of: VolumesOf) -> Column:
-    """Return the volumes of the same minute on the days before; NaN for days before a split."""
-    detector, symbols, minutes = part.detector, part.symbols[rows], part.marks["minute"][rows]
-    before = same_minutes_before(minutes, track.timeframe)
-    each = np.repeat(np.arange(len(rows)), before.shape[1])
-    is_split = detector.splits.lie_between(symbols[each], before.ravel(), minutes[each]).reshape(before.shape)
-    before[is_split] = -1
-    names = [detector.symbols[symbol] for symbol in symbols.tolist()]
-    held = detector.histories[track].volumes_at(symbols, before)  # the bars of this commit, too
-    return np.where(np.isnan(held), volumes_of(track.timeframe, names, before), held)
-
-
-def _are_edges(part: _Sought, rows: Column, track: Track) -> Column:
-    """Tell which bars end their day, or have another day among the 20 before; in a market that never closes none."""
-    if track.session == EXTENDED:
-        return np.zeros(len(rows), bool)
-    symbols, ends = part.symbols[rows], part.ends[rows]
-    starts = part.detector.histories[track].starts_of(symbols, ends, LEAST_DEPTH)
-    minutes = part.marks["minute"][rows]
-    is_other_day = starts // _DAY_MINUTES < minutes // _DAY_MINUTES
-    is_edge = is_other_day | end_regular_hours(minutes, track.timeframe)
-    return np.asarray(is_edge & ~part.detector.sessions.are_always_open(symbols))
-
-
-def _note(
-    found: Sequence[FoundPatterns],
-    parts: Sequence[_Sought],
-    hits: Hits,
-    pattern: PatternDefinition,
-    windows: Windows,
-    now_s: float,
-) -> None:
-    """Add a detection for each row (of all parts) in which a pattern was found, to the partition of the row."""
-    bounds = np.cumsum([0, *(len(part.marks) for part in parts)])
-    owners = (np.searchsorted(bounds, hits.rows, side="right") - 1).tolist()
-    bars, publish = [], []
-    for row, owner, after in zip(hits.rows.tolist(), owners, hits.since.tolist(), strict=True):
-        mark = parts[owner].marks[row - bounds[owner]]
-        symbol, timeframe = parts[owner].detector.symbols[mark["symbol"]], TIMEFRAME_OF[int(mark["timeframe"])]
-        bars.append(FoundBar(symbol, timeframe, int(mark["minute"]), after))
-        publish.append(bool(mark["publish"]))
-    detections = detections_of(bars, pattern, hits, windows, now_s)
-    for owner, detection, is_told in zip(owners, detections, publish, strict=True):
-        found[parts[owner].number].detections.append(detection)
-        found[parts[owner].number].publish.append(is_told)
-
-
-def detections_of(
-    bars: Sequence[FoundBar],
-    pattern: PatternDefinition,
-    hits: Hits,
-    windows: Windows,
-    now_s: float,
-    *,
-    tier: str = TIER,
-) -> list[Detection]:
-    """Return the detections for hits in some windows. now_s: the time of detection, Unix seconds."""
-    rows, found = hits.rows, hits.found
-    if not len(rows):
-        return []
-    opened, high, low, close, volume = (column[rows, -LEAST_DEPTH:] for column in windows[:5])
-    length, whole = np.minimum(windows.length[rows], LEAST_DEPTH), windows.whole(rows)
-    confidences, directions = found.confidence[rows].tolist(), found.direction[rows].tolist()
-    return [
-        Detection(
-            symbol=bar.symbol,
-            pattern=pattern.kind.name,
-            timeframe=bar.timeframe,
-            minute=bar.minute,
-            confidence=confidences[i],
-            direction=directions[i],
-            open=float(opened[i, -1]),
-            high=float(high[i, -1]),
-            low=float(low[i, -1]),
-            close=float(close[i, -1]),
-            volume=float(volume[i, -1]),
-            detected_at=now_s,
-            levels=found.levels[row][~np.isnan(found.levels[row])].tolist(),
-            parameters=dict(pattern.parameters),
-            base_rate=shipped_rates().find(
-                pattern.kind.name, bar.timeframe, directions[i], confidences[i], pattern.parameters
-            ),
-            price_change=float((close[i, -1] / close[i, -2] - 1) * 100) if length[i] > 1 else 0.0,
-            relative_volume=_relative_volume(volume[i], length[i]),
-            relative_strength=_relative_strength(whole.close[i], int(whole.length[i])),
-            tier=tier,
-            repeat_after=bar.repeat_after,
-        )
-        for i, (row, bar) in enumerate(zip(rows.tolist(), bars, strict=True))
-    ]
-
-
-def waiting_for(marks: Marks, stage: int) -> Marks:
-    """Return these marks with another stage."""
-    marks = marks.copy()
-    marks["stage"] = stage
-    return marks
-
-
-def _relative_volume(volume: Column, length: int) -> float:
-    mean = volume[-LEAST_DEPTH:-1].mean() if length >= LEAST_DEPTH else 0.0
-    return float(volume[-1] / mean) if mean > 0 else 1.0
-
-
-def _relative_strength(close: Column, length: int) -> float:
-    if length < _RSI_BARS:
-        return 1.0
-    rsi = float(talib.RSI(np.ascontiguousarray(close[-min(length, WINDOW) :]), timeperiod=14)[-1])
-    flat = bool((close[-_RSI_BARS:] == close[-1]).all())
-    return 1.0 if flat else min(_MAX_STRENGTH, rsi / (100.0 - rsi)) if rsi < 100.0 else _MAX_STRENGTH

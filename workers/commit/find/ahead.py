@@ -14,8 +14,8 @@ from ....contracts.bar import Bars, has_prices
 from ....contracts.detection import Detection
 from ....contracts.ticks import Codes, Mask
 from ...detect.definition import Definitions
-from ...detect.detector import Detector, waiting_for
-from ...marks import INDICATORS, NO_MARKS, Marks, joined
+from ...detect.detector import Detector
+from ...marks import INDICATORS, NO_MARKS, Marks, joined, waiting_for
 from ...partition.bar_book import closed_by_clock
 from ...partition.feed_bars import ClosedBars
 from ...partition.numbering import are_among

@@ -16,9 +16,11 @@ from ....db.staged_rows import StagedRows
 from ....db.tables.detections import standing_detections, volumes_of
 from ....db.world import World
 from ...detect.definition import Definitions
-from ...detect.detector import Detector, FoundPatterns, find_patterns, waiting_for
+from ...detect.detector import Detector
+from ...detect.find_indicators import find_indicators
+from ...detect.find_patterns import FoundPatterns, find_patterns
 from ...detect.history_memory import HistoryMemory
-from ...marks import INDICATORS, NEW, PATTERNS, Marks, again_of, higher_marks, joined, marks_of
+from ...marks import INDICATORS, NEW, PATTERNS, Marks, again_of, higher_marks, joined, marks_of, waiting_for
 from ...partition.feed_bars import ClosedBars
 from ...partition.numbering import are_among
 from ...partition.partition_state import PartitionState
@@ -239,7 +241,7 @@ class ResultFinder:
         if not ready.any():
             return
         marks = plan.marks.compress(ready)
-        found = detector.find_indicators(marks, self.definitions, now_s)
+        found = find_indicators(detector, marks, self.definitions, now_s)
         plan.found.indicators, plan.found.recomputed = found.columns, again_of(marks)
         plan.found.indicators_to_publish, plan.found.alerts = found.to_publish, found.alerts
         plan.marks = plan.marks.compress(~ready)
