@@ -26,11 +26,11 @@ from .workers.detect.definition import Definitions, PatternDefinition
 from .workers.detect.definitions import default_definitions, pattern_definition
 from .workers.detect.detector import COMPLETE, Detector
 from .workers.detect.find_patterns import find_patterns
+from .workers.history import CLOSED_DTYPE
 from .workers.library.minute_book import MinuteBook
 from .workers.marks import AFFECTED, NO_MARKS, higher_marks, joined
 from .workers.partition.bar_book import NO_BARS, merge
 from .workers.partition.tick_check import REVISION_WINDOW_NS, Limits
-from .workers.windows import CLOSED_DTYPE
 
 _REVISION_MINUTES = REVISION_WINDOW_NS // MINUTE_NS  # the fleet also applies ticks up to this late
 _TOLD_MINUTES = _REVISION_MINUTES + 2 * max(HIGHER)  # a late tick makes no detection older than this again

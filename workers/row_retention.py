@@ -11,7 +11,8 @@ from ..contracts.market_hours import half_days
 from ..db.postgres import Connection, is_lost
 from ..db.queries import query
 from ..db.world import World
-from .windows import SLACK, WINDOW
+from .history import SLACK
+from .windows import WINDOW
 
 log = structlog.get_logger()
 

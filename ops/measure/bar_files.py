@@ -13,9 +13,9 @@ from ...contracts.spellings.trade_conditions import TRADE_RULES
 from ...contracts.ticks import SHARE_MICRO, Column
 from ...producer.arrow import need_arrow
 from ...producer.replay import ReplaySource
+from ...workers.history import CLOSED_DTYPE
 from ...workers.partition.bar_book import NO_BARS, bars_of, merge
 from ...workers.sessions import session_of
-from ...workers.windows import CLOSED_DTYPE
 
 DAY_MINUTES = 1440
 EPOCH_DAY = date(1970, 1, 1)

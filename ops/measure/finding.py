@@ -14,9 +14,9 @@ from ...contracts.timeframe import INTRADAY
 from ...workers.detect.definition import Definitions, PatternDefinition
 from ...workers.detect.detector import COMPLETE, NO_HIGHER_BARS, Detector
 from ...workers.detect.find_patterns import find_patterns
+from ...workers.history import CLOSED_DTYPE, History
 from ...workers.marks import higher_marks, joined
 from ...workers.sessions import in_regular_hours
-from ...workers.windows import CLOSED_DTYPE, History
 from .bar_files import Market
 from .volumes import Volumes
 

@@ -16,7 +16,7 @@ from tickstockpl.workers.backtest.report import Request
 from tickstockpl.workers.backtest.rules import Rules
 from tickstockpl.workers.backtest.trading import trade, trade_orders
 from tickstockpl.workers.daily.bars import Bars, Split
-from tickstockpl.workers.windows import CLOSED_DTYPE
+from tickstockpl.workers.history import CLOSED_DTYPE
 
 from .slow_backtest import backtest
 

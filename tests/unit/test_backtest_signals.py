@@ -19,9 +19,9 @@ from tickstockpl.workers.detect.definition import Definitions
 from tickstockpl.workers.detect.definitions import default_definitions
 from tickstockpl.workers.detect.detector import COMPLETE, Detector
 from tickstockpl.workers.detect.find_patterns import find_patterns as find_live
+from tickstockpl.workers.history import CLOSED_DTYPE
 from tickstockpl.workers.marks import AFFECTED, higher_marks
 from tickstockpl.workers.sessions import in_regular_hours
-from tickstockpl.workers.windows import CLOSED_DTYPE
 
 OPENS = int(np.datetime64("2025-11-17T14:30", "m").astype(int))  # 09:30 in New York
 PATTERNS = default_definitions().patterns

@@ -18,8 +18,8 @@ from tickstockpl.workers.detect.find_patterns import find_patterns
 from tickstockpl.workers.detect.patterns import base_rates
 from tickstockpl.workers.detect.patterns.base_rates import BaseRates, MeasuredRate, MeasuredRule, RatesOf
 from tickstockpl.workers.detect.patterns.registry import PATTERNS as KINDS
+from tickstockpl.workers.history import CLOSED_DTYPE
 from tickstockpl.workers.marks import MARK_DTYPE, NEW, PATTERNS
-from tickstockpl.workers.windows import CLOSED_DTYPE
 
 MINUTE = 23_019_210  # 2013-10-07 13:30 UTC
 RATE = BaseRate(hits=3, of=9, expected=4.1, after_bars=20, days=2)

@@ -9,9 +9,9 @@ from tickstockpl.workers.detect.definitions import default_definitions
 from tickstockpl.workers.detect.detector import COMPLETE, Detector
 from tickstockpl.workers.detect.find_indicators import find_indicators
 from tickstockpl.workers.detect.find_patterns import find_patterns
+from tickstockpl.workers.history import CLOSED_DTYPE
 from tickstockpl.workers.marks import AFFECTED, INDICATORS, MARK_DTYPE, NEW, NEW_REDETECT, REVISED
 from tickstockpl.workers.sessions import REGULAR_MINUTES
-from tickstockpl.workers.windows import CLOSED_DTYPE
 
 MINUTE = 23_019_210  # 2013-10-07 13:30 UTC
 

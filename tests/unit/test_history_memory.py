@@ -2,9 +2,9 @@ import numpy as np
 from tickstockpl.workers.commit.find.history_loader import _first_minutes
 from tickstockpl.workers.detect.detector import COMPLETE, NOT_LOADED, Detector
 from tickstockpl.workers.detect.history_memory import HistoryMemory
+from tickstockpl.workers.history import CLOSED_DTYPE, History
 from tickstockpl.workers.marks import AFFECTED, marks_of
 from tickstockpl.workers.sessions import ALL_MINUTES, REGULAR_MINUTES, Track
-from tickstockpl.workers.windows import CLOSED_DTYPE, History
 
 MINUTE = 29_000_000
 HOURS = Track("regular", 60)

@@ -10,7 +10,8 @@ from tickstockpl.ops.measure.intervals import mean_of, student
 from tickstockpl.ops.measure.measuring import Options, measure
 from tickstockpl.ops.measure.shuffle import shuffled, stretches
 from tickstockpl.workers.detect.patterns.registry import PATTERNS
-from tickstockpl.workers.windows import CLOSED_DTYPE, WINDOW, Windows
+from tickstockpl.workers.history import CLOSED_DTYPE
+from tickstockpl.workers.windows import WINDOW, Windows
 
 OPENS = 23_019_210  # 2013-10-07 13:30 UTC, 09:30 in New York
 DAY = 1440

@@ -11,9 +11,9 @@ from tickstockpl.workers.detect.definitions import default_definitions, pattern_
 from tickstockpl.workers.detect.detector import COMPLETE, Detector
 from tickstockpl.workers.detect.find_indicators import find_indicators
 from tickstockpl.workers.detect.find_patterns import find_patterns
+from tickstockpl.workers.history import CLOSED_DTYPE
 from tickstockpl.workers.marks import AFFECTED, NEW, higher_marks, marks_of
 from tickstockpl.workers.sessions import Sessions, Track, in_regular_hours, same_minutes_before
-from tickstockpl.workers.windows import CLOSED_DTYPE
 
 
 def minute(text):

@@ -2,7 +2,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from tickstockpl.workers.windows import CLOSED_DTYPE, SLACK, WINDOW, History, runs_around, session_of, windows_of
+from tickstockpl.workers.bar_runs import runs_around
+from tickstockpl.workers.history import CLOSED_DTYPE, SLACK, History, session_of, windows_of
+from tickstockpl.workers.windows import WINDOW
 
 OPENING = 23_019_210  # 2013-10-07 13:30 UTC, 09:30 in New York
 NIGHT = OPENING - 600

@@ -20,7 +20,8 @@ from ..daily.bars import Bars, Split, adjusted
 from ..detect.definition import PatternDefinition
 from ..detect.definitions import decoded, pattern_definition
 from ..detect.patterns.registry import PATTERNS
-from ..windows import CLOSED_DTYPE, WINDOW
+from ..history import CLOSED_DTYPE
+from ..windows import WINDOW
 from .find_signals import Found, Minutes, find_on_bars_of_days, find_on_minutes
 from .market import Market
 from .orders import joined, part_of

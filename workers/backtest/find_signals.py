@@ -11,12 +11,12 @@ import numpy as np
 
 from ...contracts.detection import Detection, Event
 from ...contracts.ticks import SHARE_MICRO, Column
+from ..bar_runs import Splits
 from ..daily.bars import Bars, Ends
 from ..daily.detecting import find_patterns as find_on_days
 from ..detect.definition import PatternDefinition
 from ..detect.one_event import ONE_EVENT
 from ..sessions import EXTENDED, REGULAR, Sessions
-from ..windows import Splits
 from .long_bars import FoundBars, Knowledge, LongBars, higher_bars
 from .market import Market, Signals
 

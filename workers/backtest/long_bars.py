@@ -7,12 +7,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ...contracts.ticks import SHARE_MICRO, Column
+from ..bar_runs import Splits, begin_runs
 from ..detect.definition import PatternDefinition
 from ..detect.detections import LEAST_DEPTH
 from ..detect.patterns.kind import OtherDays
 from ..detect.search import hits_of
+from ..history import CLOSED_DTYPE
 from ..sessions import Sessions, end_regular_hours, same_minutes_before
-from ..windows import CLOSED_DTYPE, WINDOW, Splits, Windows, begin_runs
+from ..windows import WINDOW, Windows
 
 _ROWS_OF_A_BATCH = 16384  # the values computed for them fit into the processor's cache
 _PAD = WINDOW - 1  # missing bars before each run: its first windows are short

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from ...contracts.ticks import Codes, Column, Mask, Minutes
 from ...contracts.timeframe import HIGHER
 from ...contracts.universe import EVERY_SYMBOL
+from ..bar_runs import Splits
+from ..history import CLOSED_DTYPE, SLACK, ClosedRows, History
 from ..marks import AFFECTED, NEW, NO_MARKS, REVISED, Marks, joined, marks_of
 from ..sessions import (
     ALL_MINUTES,
@@ -24,13 +26,6 @@ from ..sessions import (
     Session,
     Sessions,
     Track,
-)
-from ..windows import (
-    CLOSED_DTYPE,
-    SLACK,
-    ClosedRows,
-    History,
-    Splits,
 )
 from .patterns.base_rates import shipped_rates
 from .published_values import PublishedValues

@@ -9,9 +9,10 @@ import numpy as np
 from ...contracts.detection import Detection, Event
 from ...contracts.ticks import Codes, Column
 from ...contracts.timeframe import TIMEFRAME_OF
+from ..history import windows_of
 from ..marks import Marks
 from ..sessions import EXTENDED, TRACKS, Track, end_regular_hours, same_minutes_before
-from ..windows import Windows, windows_of
+from ..windows import Windows
 from .definition import Definitions, PatternDefinition
 from .detections import LEAST_DEPTH, FoundBar, detections_of
 from .detector import ROWS_OF_A_BATCH, Detector

@@ -8,10 +8,10 @@ from ....contracts.detection import iso_minute
 from ....contracts.ticks import Mask
 from ....db.staged_rows import StagedRows
 from ...detect.detector import NOT_LOADED, Detector
+from ...history import CLOSED_DTYPE, ClosedRows
 from ...marks import AFFECTED, NEW, NO_MARKS, REVISED, Marks, higher_marks, joined, marks_of
 from ...partition.numbering import are_among
 from ...partition.partition_state import PartitionState
-from ...windows import CLOSED_DTYPE, ClosedRows
 from ..plan import PartitionPlan
 from .ahead import Ahead, Taken
 

@@ -15,13 +15,13 @@ from ....contracts.detection import Detection
 from ....contracts.ticks import Codes, Mask
 from ...detect.definition import Definitions
 from ...detect.detector import Detector
+from ...history import CLOSED_DTYPE, ClosedRows
 from ...marks import INDICATORS, NO_MARKS, Marks, joined, waiting_for
 from ...partition.bar_book import closed_by_clock
 from ...partition.feed_bars import ClosedBars
 from ...partition.numbering import are_among
 from ...partition.partition_state import PartitionState
 from ...sessions import ALL_MINUTES, REGULAR_MINUTES
-from ...windows import CLOSED_DTYPE, ClosedRows
 from ..plan import Findings, PartitionPlan
 from ..staged_bars import bound_extremes
 

@@ -11,13 +11,14 @@ from ....contracts.timeframe import HIGHER
 from ....db.postgres import Connection
 from ....db.tables.detections import WantedBars, load_bars, session_sums_before
 from ....db.tables.forgotten_bars import bars_kept, put_back_around
+from ...bar_runs import runs_around
 from ...detect.detector import COMPLETE, NOT_LOADED, Detector
 from ...detect.history_memory import LOADED_SYMBOLS, HistoryMemory
+from ...history import CLOSED_DTYPE, SLACK, ClosedRows, History
 from ...marks import AFFECTED, NO_MARKS, PATTERNS, Marks, joined, marks_of
 from ...partition.bar_book import NO_BARS
 from ...partition.partition_state import PartitionState
 from ...sessions import EXTENDED, REGULAR_MINUTES, TRACKS, Sessions, Track, session_of
-from ...windows import CLOSED_DTYPE, SLACK, ClosedRows, History, runs_around
 
 _NO_MINUTE = 2**31 - 1
 
