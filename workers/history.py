@@ -321,16 +321,18 @@ class History:
         columns: by the row of their values.
         """
         mine = self._rows_of(symbols)
+        depth = next((column.shape[1] for column in columns.values()), 0)
+        long, short = np.flatnonzero(ends >= depth), np.flatnonzero(ends < depth)
+        most = int(ends[short].max(initial=0))
+        at = ends[short, None] + np.arange(-most, 0)
+        lacks, places = at < 0, np.maximum(at, 0) + mine[short, None] * np.int64(self._minute.shape[1])
         for value, column in columns.items():
-            depth = column.shape[1]
-            long, short = np.flatnonzero(ends >= depth), np.flatnonzero(ends < depth)
             if len(long):
                 view = sliding_window_view(self._values[value], depth, axis=1)
                 column[long] = view[mine[long], ends[long] - depth]
-            for end in np.unique(ends[short]).tolist():
-                rows = short[ends[short] == end]
-                column[rows, : depth - end] = np.nan
-                column[rows, depth - end :] = self._values[value, mine[rows], :end]
+            if len(short):
+                column[short, : depth - most] = np.nan
+                column[short, depth - most :] = np.where(lacks, np.nan, self._values[value].ravel()[places])
 
     def volumes_at(self, symbols: Column, minutes: Column) -> Column:
         """Return the volume of the bars at these minutes (n, k) of each symbol, NaN if not here."""
