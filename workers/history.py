@@ -124,7 +124,8 @@ class History:
         """Append bars after each symbol's last one; sorted by symbol, then minute, at most SLACK each."""
         if not len(bars):
             return
-        symbols, first, counts = np.unique(bars["symbol"], return_index=True, return_counts=True)
+        first = np.flatnonzero(np.diff(bars["symbol"], prepend=-1))
+        symbols, counts = bars["symbol"][first], np.diff(first, append=len(bars))
         self._know(int(symbols[-1]) + 1)
         jumps = self.begin_runs(bars)[first]
         if jumps.any():
@@ -196,12 +197,14 @@ class History:
         self.load(symbol, bars, tuple(before.tolist()) if keeps else (0, 0))
         self._is_cut[symbol], self._begins[symbol] = is_cut, begins
 
-    def fits(self, symbol: int, minute: int) -> bool:
-        """Tell whether a bar at this minute has its whole window here: all bars of its run before it, or enough."""
-        if symbol >= len(self.end):
-            return True
-        is_whole = not self._is_cut[symbol] or bool(np.searchsorted(self.minutes(symbol), minute) >= self.window - 1)
-        return is_whole and minute >= self.begins(symbol)
+    def fit(self, symbols: Column, minutes: Column) -> Column:
+        """Return a mask of the (symbol, minute) with their whole window here: all bars of the run before, or enough."""
+        known = symbols < len(self.end)
+        is_cut, begins = np.zeros(len(symbols), bool), np.zeros(len(symbols), np.int64)
+        is_cut[known], begins[known] = self._is_cut[symbols[known]], self._begins[symbols[known]]
+        is_whole = ~is_cut
+        is_whole[is_cut] = self._before(symbols[is_cut], minutes[is_cut]) >= self.window - 1
+        return is_whole & (minutes >= begins)
 
     def reach_back(self, symbols: Column, minutes: Column) -> Column:
         """Return a mask of the (symbol, minute) from which on all bars of the symbol's run are here."""

@@ -149,5 +149,5 @@ def test_rows_of_many_lengths_move_left_each_by_itself():
     for symbol in range(5):
         assert history.bars(symbol)["close"][-60:].tolist() == list(range(300, 360))
         assert 250 <= history.end_of(symbol) <= 300
-        assert not history.fits(symbol, MINUTE + 10)
+    assert not history.fit(np.arange(5), np.full(5, MINUTE + 10)).any()
     assert NOT_LOADED == -1

@@ -42,6 +42,10 @@ def one(bar):
 # -- appended ------------------------------------------------------------------------------------------------------
 
 
+def fits(history, symbol, minute):
+    return bool(history.fit(np.array([symbol]), np.array([minute]))[0])
+
+
 def test_bars_of_many_symbols_are_appended_behind_each_symbols_last():
     history = history_of(
         np.concatenate([bars(0, NIGHT + np.array([1, 2])), bars(7, [NIGHT + 2])]),
@@ -373,13 +377,13 @@ def number_of(iso):
 
 def test_a_bar_fits_where_a_whole_window_stands_before_it():
     short = history_of(bars(0, NIGHT + np.arange(10, 50)))
-    assert short.fits(0, NIGHT + 1)
-    assert short.fits(0, NIGHT + 20)
+    assert fits(short, 0, NIGHT + 1)
+    assert fits(short, 0, NIGHT + 20)
     full = history_of(*(bars(0, [NIGHT + i]) for i in range(300)))
-    assert full.fits(0, NIGHT + 248)
+    assert fits(full, 0, NIGHT + 248)
     full.note_cut(np.array([0]), np.array([True]), np.array([0]))
-    assert full.fits(0, NIGHT + 249)
-    assert not full.fits(0, NIGHT + 248)
+    assert fits(full, 0, NIGHT + 249)
+    assert not fits(full, 0, NIGHT + 248)
 
 
 # -- gaps that no window reaches over ------------------------------------------------------------------------------
@@ -447,6 +451,6 @@ def test_a_night_that_changes_the_unit_of_the_price_begins_a_new_history(closed,
 
 def test_a_late_bar_from_before_a_split_does_not_fit_into_the_history_behind_it():
     history = history_of(bars(0, [OPENING], price=90.0), bars(0, OPENING + 1440 + np.arange(20), price=30.0))
-    assert not history.fits(0, OPENING + 1)
-    assert history.fits(0, OPENING + 1440)
+    assert not fits(history, 0, OPENING + 1)
+    assert fits(history, 0, OPENING + 1440)
     assert history.begins(0) == OPENING + 1440

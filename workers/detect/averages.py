@@ -37,9 +37,13 @@ def recursive_mean(values: Column, counts: Column, bars: int, share: float) -> C
 def weighted_sum(values: Column, counts: Column, weights_of: WeightsOf) -> Column:
     """Return the sum of the values of each row, weighted by the number of its values. values: as in recursive_mean."""
     width = values.shape[1]
-    different, which = np.unique(counts, return_inverse=True)
-    weights = np.array([weights_of(count, width) for count in different.tolist()]).reshape(-1, width)
-    weighted = values * (weights if len(different) == 1 else weights[which])
+    if len(counts) and (counts == counts[0]).all():  # the usual case
+        weighted = values * weights_of(int(counts[0]), width)
+    else:
+        different, which = np.unique(counts, return_inverse=True)
+        weighted = (
+            values * np.array([weights_of(count, width) for count in different.tolist()]).reshape(-1, width)[which]
+        )
     return np.asarray(weighted.sum(axis=1))  # contiguous, as in plain_mean
 
 

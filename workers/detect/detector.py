@@ -124,13 +124,16 @@ class Detector:
         """Drop the histories of symbols that no longer hold a marked bar's whole window, or its 1-minute bars."""
         for track in self.wanted:
             history, mine = self.histories[track], marks[marks["timeframe"] == track.timeframe]
-            for mark in mine[mine["minute"] < history.last_minutes(mine["symbol"])]:
-                if not history.fits(int(mark["symbol"]), int(mark["minute"])):
-                    self.set_reach(int(mark["symbol"]), NOT_LOADED)
+            mine = mine.compress(mine["minute"] < history.last_minutes(mine["symbol"]))
+            self._drop(mine["symbol"][~history.fit(mine["symbol"], mine["minute"])])
         higher = marks[marks["timeframe"] > 1]
         is_there = self.histories[ALL_MINUTES].reach_back(higher["symbol"], higher["minute"])
-        for symbol in np.unique(higher["symbol"][~is_there]).tolist():
-            self.set_reach(symbol, NOT_LOADED)
+        self._drop(higher["symbol"][~is_there])
+
+    def _drop(self, symbols: Codes) -> None:
+        """Drop all histories of some symbols."""
+        if len(symbols):
+            self.set_reach(symbols, NOT_LOADED)
 
     def take_splits(self, minutes: Mapping[str, tuple[int, ...]]) -> None:
         """Set the splits; drop the histories of symbols whose splits changed."""
@@ -261,7 +264,7 @@ class Detector:
     def _fits(self, track: Track, symbol: int, minute: int) -> bool:
         history = self.histories[track]
         if track in self.wanted:
-            return history.fits(symbol, minute)
+            return bool(history.fit(np.array([symbol]), np.array([minute]))[0])
         return bool(history.reach_back(np.array([symbol]), np.array([minute]))[0]) and minute >= history.begins(symbol)
 
     def _after(self, track: Track, symbol: int, minute: int, *, publish: bool) -> Marks:
