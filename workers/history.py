@@ -19,7 +19,7 @@ SLACK = 250  # bars kept beyond a window: those whose results depend on a revise
 
 _FIRST_CAPACITY = 48  # most symbols and timeframes have fewer bars in a day
 _EMPTY = 0  # the shared row of all symbols without bars
-_BAR_BYTES = 72  # of a column of one row
+_BAR_BYTES, _SUMS_BYTES = 56, 16  # of a column of one row
 _ROWS_MOVED = 512  # per copy of 10 MB
 
 # One closed bar of a history. minute: its start since 1970 (UTC). volume: shares. notional: dollars.
@@ -49,8 +49,13 @@ class History:
     session, in whole millionths, so that they do not depend on the order of trades.
     """
 
-    def __init__(self, slack: int = SLACK, splits: Splits = NO_SPLITS, window: int = WINDOW) -> None:
-        """window: bars to keep. slack: additional room of a row that grows bar by bar, at most SLACK."""
+    def __init__(
+        self, slack: int = SLACK, splits: Splits = NO_SPLITS, window: int = WINDOW, *, sums: bool = True
+    ) -> None:
+        """window: bars to keep. slack: additional room of a row that grows bar by bar, at most SLACK.
+
+        sums: whether to keep session sums; without them, `session_sums` must not be called.
+        """
         self._splits = splits
         self.window = window
         self._capacity, self._usual_capacity = window + SLACK, window + slack
@@ -63,12 +68,12 @@ class History:
         self._free = np.zeros(0, np.int32)  # unused rows
         self._minute = np.zeros((1, _FIRST_CAPACITY), np.int64)
         self._values = np.zeros((6, 1, _FIRST_CAPACITY))
-        self._sums = np.zeros((2, 1, _FIRST_CAPACITY), np.int64)
+        self._sums = np.zeros((2 if sums else 0, 1, _FIRST_CAPACITY), np.int64)
 
     @property
     def row_bytes(self) -> int:
         """Return the memory of one symbol with bars, in bytes."""
-        return self._minute.shape[1] * _BAR_BYTES
+        return self._minute.shape[1] * (_BAR_BYTES + _SUMS_BYTES * bool(len(self._sums)))
 
     @property
     def allocated(self) -> int:
@@ -91,7 +96,7 @@ class History:
         self._row[symbols] = np.arange(1, len(rows))
         self._free = np.zeros(0, np.int32)
 
-    def load(self, symbol: int, bars: Column, before: tuple[int, int] = (0, 0)) -> None:
+    def load(self, symbol: int, bars: Column, before: Sequence[int] = (0, 0)) -> None:
         """Set a symbol's bars (CLOSED_DTYPE, by minute), at most a window and SLACK.
 
         before: session sums of (notional, volume) of the first bar's session before that bar, in millionths.
@@ -142,7 +147,8 @@ class History:
             self._values[value, rows, at] = bars[name]
         self._values[_VOLUME, rows, at] = bars["volume_micro"] / SHARE_MICRO
         self._values[_NOTIONAL, rows, at] = bars["notional"]
-        self._sums[:, rows, at] = self._running_sums(bars, rank, at)
+        if len(self._sums):
+            self._sums[:, rows, at] = self._running_sums(bars, rank, at)
         self.end[symbols] += counts
 
     def drop_last(self, symbols: Column) -> None:
@@ -183,7 +189,7 @@ class History:
         bars = self.bars(symbol)
         at = int(np.searchsorted(bars["minute"], minute))
         before = self._sums[:, self._row[symbol], 0].copy()
-        before = np.where(before < LARGEST_SUM, before - _millionths(bars[0]), before)
+        before = np.where(before < LARGEST_SUM, before - self._own_sums(bars[0]), before)
         is_cut, begins = bool(self._is_cut[symbol]), int(self._begins[symbol])
         first, stands = bars[0].copy(), at < len(bars) and bars["minute"][at] == minute
         if stands:
@@ -191,11 +197,15 @@ class History:
         else:
             bars = np.insert(bars, at, bar)
             if len(bars) > self._capacity:
-                bars, before, is_cut = bars[1:], _added(before, _millionths(bars[0])), True
+                bars, before, is_cut = bars[1:], _added(before, self._own_sums(bars[0])), True
         same_session = session_of(bars["minute"][:1]) == session_of(first["minute"][None])
         keeps = same_session and (at > 0 or stands)
-        self.load(symbol, bars, tuple(before.tolist()) if keeps else (0, 0))
+        self.load(symbol, bars, before.tolist() if keeps else (0, 0))
         self._is_cut[symbol], self._begins[symbol] = is_cut, begins
+
+    def _own_sums(self, bar: np.void) -> Column:
+        """Return what a bar adds to the session sums that are kept: (2,) or (0,)."""
+        return _millionths(bar)[: len(self._sums)]
 
     def fit(self, symbols: Column, minutes: Column) -> Column:
         """Return a mask of the (symbol, minute) with their whole window here: all bars of the run before, or enough."""

@@ -75,7 +75,7 @@ def test_the_end_of_an_hour_does_not_push_out_the_minutes():
 
 
 def test_a_symbol_that_is_traded_no_more_is_let_go_before_the_hours_of_others():
-    detector, memory = detector_of(30), HistoryMemory(1_000_000)
+    detector, memory = detector_of(30), HistoryMemory(950_000)
     detector.histories[HOURS].append(np.concatenate([bars(symbol, 300) for symbol in range(20)]))
     for _ in range(1_000):
         memory.begin([detector])

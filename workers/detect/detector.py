@@ -64,9 +64,10 @@ class Detector:
         self.published = PublishedValues()
 
     def _new_history(self, track: Track) -> History:
+        sums = track == REGULAR_MINUTES
         if track in self.wanted:
-            return History(_SLACK if self._loads else SLACK, self.splits)
-        return History(_UNUSED_SLACK, self.splits, _UNUSED_WINDOWS[track.timeframe])
+            return History(_SLACK if self._loads else SLACK, self.splits, sums=sums)
+        return History(_UNUSED_SLACK, self.splits, _UNUSED_WINDOWS[track.timeframe], sums=sums)
 
     # -- histories -------------------------------------------------------------------------------------------------
 
@@ -290,10 +291,12 @@ class Detector:
                 continue
             bars, there = self._higher_bars(mine, timeframe)
             changed.append(mine.compress(there & (mine["kind"] == AFFECTED)))
-            changed.append(self._emptied(timeframe, mine.compress(~there)))
+            if not there.all():
+                changed.append(self._emptied(timeframe, mine.compress(~there)))
             for publish in (True, False):
                 part = bars.compress(there & (mine["publish"] == publish))
-                changed.append(self._absorb_higher(timeframe, part, rows, publish=publish))
+                if len(part):
+                    changed.append(self._absorb_higher(timeframe, part, rows, publish=publish))
         return np.concatenate([NO_HIGHER_BARS, *rows]), joined(changed)
 
     def _emptied(self, timeframe: int, marks: Marks) -> Marks:
