@@ -41,7 +41,7 @@ def detector_with(closes):
 def test_what_crosses_on_a_bar_is_told_with_its_first_indicators_and_only_then(kind, alerts, again):
     detector = detector_with([100.0, 100.5] * 10 + [100.0, 106.0])  # an RSI of 49, then one of 74
     mark = np.array([(0, 1, MINUTE + 21, kind, INDICATORS, True)], MARK_DTYPE)
-    found = find_indicators(detector, mark, default_definitions(), 0.0)
+    (found,) = find_indicators([(detector, mark)], default_definitions(), 0.0)
     assert [alert.alert_type for alert in found.alerts] == alerts
     assert {one for column in found.columns for one in column.again} == {again}
 

@@ -143,7 +143,7 @@ def test_rsi_after_the_opening_is_talibs_over_the_regular_bars():
     opening = bars(minute("2025-10-07 09:30") + np.arange(6), night["close"][-1] + rng.normal(0, 0.1, 6).cumsum())
     detector, marks = detector_of(before, night, opening)
     assert len(marks) == 6
-    found = find_indicators(detector, marks, default_definitions(), 0.0)
+    (found,) = find_indicators([(detector, marks)], default_definitions(), 0.0)
     (value,) = [
         value.value
         for column in found.columns

@@ -38,13 +38,15 @@ def weighted_sum(values: Column, counts: Column, weights_of: WeightsOf) -> Colum
     """Return the sum of the values of each row, weighted by the number of its values. values: as in recursive_mean."""
     width = values.shape[1]
     if len(counts) and (counts == counts[0]).all():  # the usual case
-        weighted = values * weights_of(int(counts[0]), width)
-    else:
-        different, which = np.unique(counts, return_inverse=True)
-        weighted = (
-            values * np.array([weights_of(count, width) for count in different.tolist()]).reshape(-1, width)[which]
-        )
-    return np.asarray(weighted.sum(axis=1))  # contiguous, as in plain_mean
+        return _sums(values, np.broadcast_to(weights_of(int(counts[0]), width), values.shape))
+    different, which = np.unique(counts, return_inverse=True)
+    weights = np.array([weights_of(count, width) for count in different.tolist()]).reshape(-1, width)
+    return _sums(values, weights[which])
+
+
+def _sums(values: Column, weights: Column) -> Column:
+    """Return the weighted sum of each row. einsum adds it in the same order for any number of rows; BLAS does not."""
+    return np.asarray(np.einsum("ij,ij->i", values, weights))
 
 
 @lru_cache(maxsize=_KEPT)

@@ -34,7 +34,6 @@ COMPLETE, NOT_LOADED = 2**62, -1  # how far a symbol's history reaches; in betwe
 HigherBars = NDArray[np.void]  # (n,) of the columns of NO_HIGHER_BARS; timeframe: minutes
 NO_HIGHER_BARS: HigherBars = np.empty(0, [("timeframe", "<i2"), *CLOSED_DTYPE.descr])
 
-ROWS_OF_A_BATCH = 1024  # 3 MB of windows
 # Bars beyond a window in a history that can be loaded again. More of them take memory, fewer make more loads.
 _SLACK = 50
 # A track without a definition keeps only the bars from which higher bars are made: 1-minute bars for the longest

@@ -1,19 +1,21 @@
-"""⑦ Compute the indicators of marked bars of one partition, and choose the values to publish. Pure."""
+"""⑦ Compute the indicators of marked bars of several partitions at once, and choose the values to publish. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
 from ...contracts.detection import IndicatorAlert, IndicatorColumn, IndicatorValue
-from ...contracts.ticks import Column
 from ...contracts.timeframe import TIMEFRAME_OF
-from ..marks import NEW, NEW_REDETECT, NO_MARKS, Marks
+from ..history import windows_of
+from ..marks import NEW, NEW_REDETECT, Marks
 from ..sessions import REGULAR_MINUTES, TRACKS, Track
-from ..windows import WINDOW, no_session_sums
+from ..windows import WINDOW, SessionSums, no_session_sums
 from .definition import Definitions, IndicatorDefinition
-from .detector import ROWS_OF_A_BATCH, Detector
-from .indicator_values import NamedBars, alerts_on, columns_of, computed_on
+from .detector import Detector
+from .indicator_values import Computed, NamedBars, alerts_on, columns_of, computed_on
+from .sought import Sought, batches_on
 
 
 @dataclass(slots=True)
@@ -25,46 +27,61 @@ class FoundIndicators:
     alerts: list[IndicatorAlert] = field(default_factory=list)
 
 
-def find_indicators(detector: Detector, marks: Marks, definitions: Definitions, now_s: float) -> FoundIndicators:
-    """Compute the indicators of marked bars; now_s: Unix seconds by Redis's clock."""
-    found = FoundIndicators()
+def find_indicators(
+    sought: Sequence[tuple[Detector, Marks]], definitions: Definitions, now_s: float
+) -> list[FoundIndicators]:
+    """Compute the indicators of the marked bars of several partitions; now_s: Unix seconds by Redis's clock.
+
+    Returns what was found for each (detector, marks).
+    """
+    found = [FoundIndicators() for _ in sought]
     for track in TRACKS:
         wanted = [
             definition
             for definition in definitions.indicators
             if definition.session == track.session and track.timeframe in definition.timeframes
         ]
-        mine, ends = detector.located(track, marks) if wanted else (NO_MARKS, np.zeros(0, np.int64))
-        for first in range(0, len(mine), ROWS_OF_A_BATCH):
-            some = slice(first, first + ROWS_OF_A_BATCH)
-            _compute(detector, track, mine[some], ends[some], wanted, now_s, found)
+        for parts in batches_on(track, sought) if wanted else ():
+            _compute(found, parts, track, wanted, now_s)
     return found
 
 
-def _compute(  # the bars, what is wanted of them, and where it goes
-    detector: Detector,
+def _compute(
+    found: Sequence[FoundIndicators],
+    parts: Sequence[Sought],
     track: Track,
-    marks: Marks,
-    ends: Column,
     wanted: Sequence[IndicatorDefinition],
     now_s: float,
-    found: FoundIndicators,
 ) -> None:
-    """Add the values and alerts on some bars of a track. ends: the end of each bar's window in its history."""
-    symbols = marks["symbol"].astype(np.int64)
+    """Add the values and alerts on some bars of a track."""
+    bounds = np.cumsum([0, *(len(part.marks) for part in parts)]).tolist()
+    marks = np.concatenate([part.marks for part in parts])
     needed = {column for definition in wanted for column in (*definition.indicator.columns, "close")}
-    windows = detector.histories[track].windows(symbols, ends, WINDOW, needed)
+    windows = windows_of([(part.detector.histories[track], part.symbols, part.ends) for part in parts], WINDOW, needed)
     sums = no_session_sums(len(marks))
     if any(definition.indicator.of_session for definition in wanted):
-        # A longer bar may begin before the session: add up those of its minutes that are in it.
-        sums = detector.histories[REGULAR_MINUTES].session_sums(symbols, marks["minute"], track.timeframe)
-    names = [detector.symbols[symbol] for symbol in symbols.tolist()]
+        sums = _session_sums(parts, track)
+    names = [part.detector.symbols[symbol] for part in parts for symbol in part.symbols.tolist()]
     bars = NamedBars(names, TIMEFRAME_OF[track.timeframe], marks["minute"].tolist())
     is_first = np.isin(marks["kind"], (NEW, NEW_REDETECT))
-    is_newest = detector.histories[track].last_minutes(symbols) == marks["minute"]
     computed = computed_on(windows, sums, wanted)
-    for rows, column in columns_of(bars, computed, ~is_first, now_s):
-        found.columns.append(column)
-        found.to_publish += detector.published.choose(track, marks.take(rows), column, is_newest[rows])
+    for part, (first, end) in zip(parts, pairwise(bounds), strict=True):
+        mine = NamedBars(bars.symbols[first:end], bars.timeframe, bars.minutes[first:end])
+        values = [Computed(definition, tuple(one[first:end] for one in outputs)) for definition, outputs in computed]
+        is_newest = part.detector.histories[track].last_minutes(part.symbols) == part.marks["minute"]
+        its = found[part.number]
+        for rows, column in columns_of(mine, values, ~is_first[first:end], now_s):
+            its.columns.append(column)
+            its.to_publish += part.detector.published.choose(track, part.marks.take(rows), column, is_newest[rows])
     told = np.flatnonzero(is_first & marks["publish"])
-    found.alerts += alerts_on(bars, windows, sums, computed, told, now_s)
+    for row, alert in alerts_on(bars, windows, sums, computed, told, now_s):
+        found[parts[int(np.searchsorted(bounds, row, side="right")) - 1].number].alerts.append(alert)
+
+
+def _session_sums(parts: Sequence[Sought], track: Track) -> SessionSums:
+    """Return the session sums of some bars. A longer bar may begin before the session: only its minutes in it count."""
+    sums = [
+        part.detector.histories[REGULAR_MINUTES].session_sums(part.symbols, part.marks["minute"], track.timeframe)
+        for part in parts
+    ]
+    return SessionSums(*(np.concatenate(some) for some in zip(*sums, strict=True)))

@@ -1,13 +1,13 @@
 """⑥ Run the patterns on marked bars of several partitions at once: one call costs more than its rows. Pure."""
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ...contracts.detection import Detection, Event
-from ...contracts.ticks import Codes, Column
+from ...contracts.ticks import Column
 from ...contracts.timeframe import TIMEFRAME_OF
 from ..history import windows_of
 from ..marks import Marks
@@ -15,11 +15,12 @@ from ..sessions import EXTENDED, TRACKS, Track, end_regular_hours, same_minutes_
 from ..windows import Windows
 from .definition import Definitions, PatternDefinition
 from .detections import LEAST_DEPTH, FoundBar, detections_of
-from .detector import ROWS_OF_A_BATCH, Detector
+from .detector import Detector
 from .one_event import join_parts
 from .patterns.cool_down import columns_for
 from .patterns.kind import OtherDays
 from .search import Hits, hits_of
+from .sought import Sought, batches_on
 
 _DAY_MINUTES = 1440  # the regular hours lie within one day of UTC
 
@@ -29,19 +30,6 @@ class FoundPatterns(NamedTuple):
 
     detections: list[Detection]
     publish: list[bool]
-
-
-class _Sought(NamedTuple):
-    """The marked bars of one partition on one track; ends: where each ends in its history."""
-
-    number: int
-    detector: Detector
-    marks: Marks
-    ends: Column
-
-    @property
-    def symbols(self) -> Codes:
-        return self.marks["symbol"].astype(np.int64)
 
 
 # (timeframe, symbols (n,), minutes (n, k)) -> volume of each of these bars in shares, (n, k); NaN: no such bar.
@@ -73,11 +61,7 @@ def find_patterns(
         ]
         if not wanted:
             continue
-        parts = [
-            _Sought(number, detector, *detector.located(track, marks))
-            for number, (detector, marks) in enumerate(sought)
-        ]
-        for some in _in_batches([part for part in parts if len(part.marks)]):
+        for some in batches_on(track, sought):
             _find_in(found, some, track, wanted, now_s, volumes_of)
     return [_of_one_event(some) for some in found]
 
@@ -89,26 +73,9 @@ def _of_one_event(found: FoundPatterns) -> FoundPatterns:
     return FoundPatterns(detections, [*map(operator.and_, found.publish, is_first)])
 
 
-def _in_batches(parts: Sequence[_Sought]) -> Iterator[list[_Sought]]:
-    """Divide the bars of some partitions into batches whose windows fit into the processor's cache."""
-    batch: list[_Sought] = []
-    room = ROWS_OF_A_BATCH
-    for part in parts:
-        first = 0
-        while first < len(part.marks):
-            some = slice(first, first + room)
-            batch.append(part._replace(marks=part.marks[some], ends=part.ends[some]))
-            first, room = first + room, room - len(batch[-1].marks)
-            if not room:
-                yield batch
-                batch, room = [], ROWS_OF_A_BATCH
-    if batch:
-        yield batch
-
-
 def _find_in(
     found: Sequence[FoundPatterns],
-    parts: Sequence[_Sought],
+    parts: Sequence[Sought],
     track: Track,
     wanted: Sequence[PatternDefinition],
     now_s: float,
@@ -123,7 +90,7 @@ def _find_in(
 class _Others(NamedTuple):
     """The other bars that confirm the patterns on marked bars of several partitions, one track. rows: of all parts."""
 
-    parts: Sequence[_Sought]
+    parts: Sequence[Sought]
     track: Track
     volumes_of: VolumesOf
 
@@ -138,11 +105,11 @@ class _Others(NamedTuple):
         return _windows_of(parts, self.track, depth), days
 
 
-def _windows_of(parts: Sequence[_Sought], track: Track, depth: int) -> Windows:
+def _windows_of(parts: Sequence[Sought], track: Track, depth: int) -> Windows:
     return windows_of([(part.detector.histories[track], part.symbols, part.ends) for part in parts], depth)
 
 
-def _moved_back(parts: Sequence[_Sought], rows: Column, bars: Column, track: Track) -> list[_Sought]:
+def _moved_back(parts: Sequence[Sought], rows: Column, bars: Column, track: Track) -> list[Sought]:
     """Return for each row the bar that is `bars` bars before it. rows: of all parts, ascending."""
     earlier, first = [], 0
     for part in parts:
@@ -155,7 +122,7 @@ def _moved_back(parts: Sequence[_Sought], rows: Column, bars: Column, track: Tra
     return earlier
 
 
-def _other_days(parts: Sequence[_Sought], rows: Column, track: Track, volumes_of: VolumesOf) -> OtherDays:
+def _other_days(parts: Sequence[Sought], rows: Column, track: Track, volumes_of: VolumesOf) -> OtherDays:
     """Return the same minute on other days for some rows (of all parts)."""
     found, first = [], 0
     for part in parts:
@@ -165,7 +132,7 @@ def _other_days(parts: Sequence[_Sought], rows: Column, track: Track, volumes_of
     return OtherDays(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def _same_minute(part: _Sought, rows: Column, track: Track, volumes_of: VolumesOf) -> Column:
+def _same_minute(part: Sought, rows: Column, track: Track, volumes_of: VolumesOf) -> Column:
     """Return the volumes of the same minute on the days before; NaN for days before a split."""
     detector, symbols, minutes = part.detector, part.symbols[rows], part.marks["minute"][rows]
     before = same_minutes_before(minutes, track.timeframe)
@@ -177,7 +144,7 @@ def _same_minute(part: _Sought, rows: Column, track: Track, volumes_of: VolumesO
     return np.where(np.isnan(held), volumes_of(track.timeframe, names, before), held)
 
 
-def _are_edges(part: _Sought, rows: Column, track: Track) -> Column:
+def _are_edges(part: Sought, rows: Column, track: Track) -> Column:
     """Tell which bars end their day, or have another day among the 20 before; in a market that never closes none."""
     if track.session == EXTENDED:
         return np.zeros(len(rows), bool)
@@ -191,7 +158,7 @@ def _are_edges(part: _Sought, rows: Column, track: Track) -> Column:
 
 def _note(
     found: Sequence[FoundPatterns],
-    parts: Sequence[_Sought],
+    parts: Sequence[Sought],
     hits: Hits,
     pattern: PatternDefinition,
     windows: Windows,

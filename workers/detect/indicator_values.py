@@ -1,6 +1,7 @@
 """The values of indicators on many bars of one timeframe, and the alerts on them. Pure."""
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -61,8 +62,8 @@ def columns_of(
 
 def alerts_on(
     bars: NamedBars, windows: Windows, sums: SessionSums, computed: Sequence[Computed], rows: Column, now_s: float
-) -> list[IndicatorAlert]:
-    """Return the alerts on some of the bars (rows), bar by bar. The arguments are those of the functions above.
+) -> list[tuple[int, IndicatorAlert]]:
+    """Return the alerts on some of the bars (rows), bar by bar, each with its row. The arguments are as above.
 
     The value on the bar before is computed from the same window without its last bar.
     """
@@ -89,5 +90,5 @@ def alerts_on(
                 raised_at=now_s,
                 rsi=float(now[0][row]) if indicator.name == "RSI" else None,
             )
-            found.append((row, alert))
-    return [alert for _, alert in sorted(found, key=lambda one: one[0])]
+            found.append((int(rows[row]), alert))
+    return sorted(found, key=itemgetter(0))

@@ -50,11 +50,14 @@ def relative_strength_index(windows: Windows, _: SessionSums, period: int | None
 
     NaN if the last `period` closes do not change: TA-Lib returns 0, or the rest of an old move.
     """
-    bars, counts = _bars(period), windows.length - 1
-    changes = np.diff(_whole(windows.close), axis=1)
-    rise, fall = (recursive_mean(np.fmax(some, 0.0), counts, bars, 1 / bars) for some in (changes, -changes))
+    bars, counts, closes = _bars(period), windows.length - 1, _whole(windows.close)
+    changes = closes[:, 1:] - closes[:, :-1]
+    if (counts < changes.shape[1]).any():
+        np.nan_to_num(changes, copy=False)
     is_moving = (changes[:, -bars:] != 0).any(axis=1)
-    return (100 * np.divide(rise, rise + fall, out=np.full(len(rise), np.nan), where=is_moving),)
+    change = recursive_mean(changes, counts, bars, 1 / bars)  # the mean rise minus the mean fall
+    size = recursive_mean(np.abs(changes, out=changes), counts, bars, 1 / bars)  # their sum
+    return (50 + 50 * np.divide(change, size, out=np.full(len(size), np.nan), where=is_moving),)
 
 
 def simple_average(windows: Windows, _: SessionSums, period: int | None) -> Outputs:

@@ -156,9 +156,9 @@ class ResultFinder:
             plan.marks = marks
         self._find_patterns(plans, now_s)
         is_awaited = any(plan.found.to_publish for plan in plans)  # a new pattern goes out at once, without indicators
+        if not is_awaited:
+            self._find_indicators(plans, now_s)
         for plan in plans:
-            if not is_awaited:
-                self._find_indicators(plan, now_s, _INDICATOR_MARKS // len(plans))
             if not len(plan.marks):
                 plan.detector.drop_parts()
         self._memory.keep_within()
@@ -235,16 +235,18 @@ class ResultFinder:
 
     # -- indicators ------------------------------------------------------------------------------------------------
 
-    def _find_indicators(self, plan: PartitionPlan, now_s: float, most: int) -> None:
-        detector = plan.detector
-        ready = _whole(detector, plan.marks, INDICATORS, most)
-        if not ready.any():
-            return
-        marks = plan.marks.compress(ready)
-        found = find_indicators(detector, marks, self.definitions, now_s)
-        plan.found.indicators, plan.found.recomputed = found.columns, again_of(marks)
-        plan.found.indicators_to_publish, plan.found.alerts = found.to_publish, found.alerts
-        plan.marks = plan.marks.compress(~ready)
+    def _find_indicators(self, plans: Sequence[PartitionPlan], now_s: float) -> None:
+        """Compute the indicators on marked bars whose histories are loaded, on at most _INDICATOR_MARKS of them."""
+        sought = []
+        for plan in plans:
+            ready = _whole(plan.detector, plan.marks, INDICATORS, _INDICATOR_MARKS // len(plans))
+            if ready.any():
+                sought.append((plan, plan.marks.compress(ready)))
+                plan.marks = plan.marks.compress(~ready)
+        found = find_indicators([(plan.detector, marks) for plan, marks in sought], self.definitions, now_s)
+        for (plan, marks), one in zip(sought, found, strict=True):
+            plan.found.indicators, plan.found.recomputed = one.columns, again_of(marks)
+            plan.found.indicators_to_publish, plan.found.alerts = one.to_publish, one.alerts
 
     # -- histories -------------------------------------------------------------------------------------------------
 
