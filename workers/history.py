@@ -116,7 +116,7 @@ class History:
         """Record which symbols have bars before the first one here, and the minute at which its run begins, or 0."""
         self._is_cut[symbols], self._begins[symbols] = is_cut, begins
 
-    def add_before(self, symbol: int, before: tuple[int, int]) -> None:
+    def add_before(self, symbol: int, before: Sequence[int]) -> None:
         """Add the session sums before a symbol's first bar to those of the bars of its session."""
         minutes = self.minutes(symbol)
         if len(minutes) and any(before):
@@ -203,7 +203,7 @@ class History:
         self.load(symbol, bars, before.tolist() if keeps else (0, 0))
         self._is_cut[symbol], self._begins[symbol] = is_cut, begins
 
-    def _own_sums(self, bar: np.void) -> Column:
+    def _own_sums(self, bar: Column) -> Column:
         """Return what a bar adds to the session sums that are kept: (2,) or (0,)."""
         return _millionths(bar)[: len(self._sums)]
 

@@ -101,8 +101,8 @@ def _hours(minutes: Column) -> tuple[Column, Column]:
     """Return the regular hours, [first, end), of each minute's day."""
     days = minutes // _DAY_MINUTES
     if len(days) and (days == days[0]).all():  # the usual case
-        opens, closes = _hours_of_day(int(days[0]))
-        return np.full(len(days), opens), np.full(len(days), closes)
+        first, end = _hours_of_day(int(days[0]))
+        return np.full(len(days), first), np.full(len(days), end)
     days, of_day = np.unique(days, return_inverse=True)
     opens, closes = np.array([_hours_of_day(day) for day in days.tolist()], np.int64).reshape(-1, 2).T
     return opens[of_day], closes[of_day]
