@@ -42,6 +42,26 @@ class FeedBars:
             return closed_by_clock(self.bars, self.clock_ns, lateness_ns)
         return np.ones(len(self.bars), bool) if self.ended else closed_by_next(self.bars)
 
+    def note_arrival(self, arrived_ns: int, *, now_ns: int, most_ns: int) -> None:
+        """Move the clock on to an arrival. now_ns: the worker's monotonic time. most_ns: the clock stops there."""
+        if arrived_ns >= self.base_ns:  # a frame that was counted as lost and came after all is older
+            self.base_ns, self.seen_at_ns = arrived_ns, now_ns
+        self.clock_ns = max(self.clock_ns, min(arrived_ns, most_ns))
+
+    def tick(self, now_ns: int, *, most_ns: int) -> None:
+        """Move the clock on by the time since the last arrival. The arguments are as above."""
+        if self.seen_at_ns is None:
+            self.base_ns, self.seen_at_ns = self.clock_ns, now_ns
+        clock_ns = self.base_ns + max(0, now_ns - self.seen_at_ns)
+        self.clock_ns = max(self.clock_ns, min(clock_ns, most_ns))
+
+    def until_close_ns(self, now_ns: int, *, lateness_ns: int, most_ns: int) -> int:
+        """Return in how many ns `tick` closes the next bar; negative: it is due. The arguments are as above."""
+        close_ns = self.next_close_ns(lateness_ns)
+        if self.seen_at_ns is None or close_ns > most_ns:
+            return MAX_TS_NS
+        return close_ns - self.base_ns - (now_ns - self.seen_at_ns)
+
     def next_close_ns(self, lateness_ns: int) -> int:
         """Return when the first of these bars, or of the higher ones that wait, closes: Unix ns by the feed's clock."""
         minutes = self.bars["minute"].min(initial=_NO_MINUTE) + 1

@@ -287,30 +287,20 @@ class PartitionState:
             arrived_ns = _arrived_ns(arrivals[-1])
             if arrivals[-1].frame.producer == FRONT_DOOR_PRODUCER:  # its frames do not say the delay
                 arrived_ns -= book.delay_ms * MS_NS
-            if arrived_ns >= book.base_ns:  # a frame that was counted as lost and came after all is older
-                book.base_ns, book.seen_at_ns = arrived_ns, now_ns
-            book.clock_ns = max(book.clock_ns, min(arrived_ns, self._held_ns(name)))
+            book.note_arrival(arrived_ns, now_ns=now_ns, most_ns=self._held_ns(name))
 
     def tick_clocks(self, now_ns: int) -> None:
         """Move the live clocks on after a read without entries. now_ns: monotonic time before that read."""
         for name, book in self.feeds.items():
-            if book.replay:
-                continue
-            if book.seen_at_ns is None:
-                book.base_ns, book.seen_at_ns = book.clock_ns, now_ns
-            clock_ns = book.base_ns + max(0, now_ns - book.seen_at_ns)
-            book.clock_ns = max(book.clock_ns, min(clock_ns, self._held_ns(name)))
+            if not book.replay:
+                book.tick(now_ns, most_ns=self._held_ns(name))
 
     def until_close_ns(self, now_ns: int) -> int:
         """Return in how many ns `tick_clocks` closes the next live bar; negative: it is due. now_ns: monotonic time."""
-        waits = [MAX_TS_NS]
-        for name, book in self.feeds.items():
-            if book.replay or book.seen_at_ns is None:
-                continue
-            close_ns = book.next_close_ns(self.limits.lateness_ns)
-            if close_ns <= self._held_ns(name):
-                waits.append(close_ns - book.base_ns - (now_ns - book.seen_at_ns))
-        return min(waits)
+        lateness_ns = self.limits.lateness_ns
+        live = [(name, book) for name, book in self.feeds.items() if not book.replay]
+        waits = [book.until_close_ns(now_ns, lateness_ns=lateness_ns, most_ns=self._held_ns(n)) for n, book in live]
+        return min(waits, default=MAX_TS_NS)
 
     def _held_ns(self, feed: str) -> int:
         """Return when a feed's earliest waiting frame arrived, in Unix ns: its clock stops there for now."""
