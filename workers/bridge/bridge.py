@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from ...contracts.errors import EpochForgotten, LeaseLost, LeaseTaken, ServerAway, TickStockError
 from ...contracts.lease import Lease
@@ -15,11 +15,9 @@ from ...contracts.messages.channel_names import INDICATORS_STREAMING, PATTERNS
 from ...contracts.messages.message import Message
 from ...contracts.stop import Stop
 from ...db import lease as leases
-from ...db import postgres, redis
-from ...db.backoff import Backoff
+from ...db import redis
 from ...db.lease import RENEW_EVERY_S
 from ...db.metrics import BAR_CLOSE_TO_PUBLISH, BRIDGE_ACTIVE, MESSAGES_PUBLISHED
-from ...db.outage import Outage
 from ...db.postgres import Database
 from ...db.publisher import MESSAGES_A_CALL, Publisher
 from ...db.queries import query
@@ -32,6 +30,7 @@ from .fleet_gauges import FleetGauges
 from .pacing import Pacing
 from .result_messages import messages_of, newest_live_close_s
 from .results_reader import ResultsReader
+from .server_outages import ServerOutages
 from .voice import Voice
 
 if TYPE_CHECKING:  # needs OpenTelemetry, which is optional
@@ -44,7 +43,6 @@ _BLOCK_MS = 50
 _COMMIT_EVERY_S = 0.1
 _LOOK_EVERY_S = 5.0  # between two reads of the outbox
 _STAND_BY_S = 0.2
-_NO_ROOM_WAIT_S = 0.5
 _LEAVE_S = 2.0  # of the 5 s that a stop may take
 
 
@@ -90,13 +88,8 @@ class Bridge:
         self._voice = voice
         self._stop = stop
         self._tracing = tracing
-        self._database_outage = Outage("postgresql", Backoff(world))
-        self._redis_outage = Outage("redis", Backoff(world))
-        self._refusal = Outage("postgresql", Backoff(world))  # PostgreSQL answers, but refuses a statement
+        self._outages = ServerOutages(world)
         self._listens = False
-        self._database_is_busy = False
-        self._lacks_room = False
-        self._no_room_until = 0.0
         self._reader = ResultsReader(client, database, world=world)
         self._pacing = Pacing(options.streaming_rate)
         self._gauges = FleetGauges(partitions, world=world)
@@ -145,7 +138,7 @@ class Bridge:
         if self._lease is None:
             self._stand_by()
             return
-        has_room = self._world.monotonic_s() >= self._no_room_until
+        has_room = self._outages.has_room
         if has_room:
             self._voice.beat(self._world.monotonic_s())  # before any statement that may wait for a lock in PostgreSQL
         self._keep_lease()
@@ -163,7 +156,7 @@ class Bridge:
         self._tell()
         self._commit()
         self._look_at_fleet()
-        self._note_served()
+        self._outages.note_served()
 
     def _look_at_fleet(self) -> None:
         if self._publisher is None:
@@ -223,9 +216,7 @@ class Bridge:
         self._publisher.publish(messages)
         for channel, count in CountOf(channel for channel, _ in messages).items():
             MESSAGES_PUBLISHED.labels(channel).inc(count)
-        if self._lacks_room:
-            log.info("publishing resumed: Redis accepts writes")
-        self._lacks_room = False
+        self._outages.note_published()
 
     def _commit(self, *, now: bool = False) -> None:
         """Commit the positions after the publish: a crash between the two repeats messages and loses none."""
@@ -264,7 +255,7 @@ class Bridge:
                 self._say_who_speaks(str(e))
             self._waits_for = str(e)
             list(self._database.connection.notifies(timeout=_STAND_BY_S, stop_after=1))
-            self._note_served()
+            self._outages.note_served()
             return
         self._waits_for = ""
         self._renew_at = renewed_at + RENEW_EVERY_S
@@ -334,19 +325,16 @@ class Bridge:
 
     def _has_servers(self) -> bool:
         """Retry the servers that are away. While only PostgreSQL is away, the voice continues."""
-        if self._database_outage.is_on and self._database_outage.is_retry_due:
+        if self._outages.database.is_on and self._outages.database.is_retry_due:
             self._database.reopen()
             self._listens = False
-            self._database_outage.end()
-            VITALS.serves("postgresql")
-        if self._redis_outage.is_on and self._redis_outage.is_retry_due:
+            self._outages.end_database()
+        if self._outages.redis.is_on and self._outages.redis.is_retry_due:
             self._look_at_redis()
-            self._redis_outage.end()
-            VITALS.serves("redis")
-        waits = self._refusal.is_on and not self._refusal.is_retry_due
-        if not (self._database_outage.is_on or self._redis_outage.is_on or waits):
+            self._outages.end_redis()
+        if not self._outages.wait:
             return True
-        if self._lease and not self._redis_outage.is_on:
+        if self._lease and not self._outages.redis.is_on:
             self._voice.beat(self._world.monotonic_s())
             if self._publisher:
                 self._speak()
@@ -366,54 +354,19 @@ class Bridge:
         self._restored = False
         self._forget_figures()
         self._renew_at = 0.0
-        if isinstance(error, psycopg.Error):
-            if (error.sqlstate or "").startswith("40"):
-                return  # a deadlock: rolled back completely
-            if postgres.is_busy(error):
-                self._note_busy(error)
-                return
-            if not postgres.is_lost(self._database.connection, error):
-                if not postgres.can_pass(error):
-                    raise error
-                self._refusal.note(error, do=postgres.advice(error))
-                VITALS.lost("postgresql")
-                return
-        VITALS.lost("postgresql")
-        self._database_outage.note(error, do=postgres.advice(error) if isinstance(error, psycopg.Error) else "")
-
-    def _forget_figures(self) -> None:
-        self._gauges.forget()
-        self._voice.fleet.look_at_once()
-
-    def _note_busy(self, error: psycopg.Error) -> None:
-        """Retry in the next turn: the statement itself has already waited."""
-        if not self._database_is_busy:
-            log.warning("PostgreSQL statement timed out", why=str(error).strip())
-        self._database_is_busy = True
-
-    def _note_served(self) -> None:
-        if self._database_is_busy:
-            log.info("PostgreSQL statements succeed again")
-        self._database_is_busy = False
-        if self._refusal.is_on:
-            self._refusal.end()
-            VITALS.serves("postgresql")
+        self._outages.note_database(error, self._database.connection)
 
     def _note_redis(self, error: RedisError | OSError) -> None:
         """Wait for Redis, or for room in it; raise any other error."""
         self._restored = False
-        if isinstance(error, ResponseError):
-            if not redis.can_pass(error):
-                raise error
-            self._no_room_until = self._world.monotonic_s() + _NO_ROOM_WAIT_S
-            if not self._lacks_room:
-                log.warning("publish failed: Redis refuses writes", why=str(error), do=redis.advice(error))
-            self._lacks_room = True
-        else:
+        self._outages.note_redis(error)
+        if self._outages.redis.is_on:
             self._renew_at = 0.0
             self._forget_figures()
-            self._redis_outage.note(error)
-            VITALS.lost("redis")
+
+    def _forget_figures(self) -> None:
+        self._gauges.forget()
+        self._voice.fleet.look_at_once()
 
     # -- the way out -----------------------------------------------------------------------------------------------
 
