@@ -79,6 +79,9 @@ BARS_REVISED = _counter("tickstock_bars_revised_total", "1-minute bars changed a
 PATTERNS_DETECTED = _counter("tickstock_patterns_detected_total", "Patterns found on committed bars.", "pattern")
 INDICATORS_CALCULATED = _counter("tickstock_indicators_calculated_total", "Indicator values committed.")
 UNDETECTED_BARS = _gauge("tickstock_undetected_bars", "Committed bars of this worker that wait for detection.")
+HISTORIES_DROPPED_EARLY = _counter(
+    "tickstock_histories_dropped_early_total", "Histories of 1-minute bars that did not fit into --history-mb."
+)
 COMMIT_DURATION = _histogram(
     "tickstock_commit_duration_seconds",
     "Time of a commit, from staging its bars (detection included) to the database's answer.",
@@ -220,7 +223,7 @@ WORKER: tuple[MetricWrapperBase, ...] = (
     TICKS_IN, TICKS_APPLIED, TICKS_DUPLICATE, TICKS_REPEATED, TICKS_LATE, TICKS_REJECTED, TICKS_SUPERSEDED,
     TICKS_WITHOUT_TRADE, TICKS_LOST, BARS_CLOSED, BARS_REVISED, PATTERNS_DETECTED, INDICATORS_CALCULATED,
     UNDETECTED_BARS, COMMIT_DURATION, COMMIT_TICKS, TICK_TO_COMMIT, PARTITIONS_OWNED, TAKEOVERS, COMMITS_FENCED, HOLES,
-    DEAD_LETTERS,
+    DEAD_LETTERS, HISTORIES_DROPPED_EARLY,
 )  # fmt: skip
 JOBS: tuple[MetricWrapperBase, ...] = (RUN_STEPS, RUN_STEP_DURATION, COORDINATOR)
 BRIDGE: tuple[MetricWrapperBase, ...] = (BRIDGE_ACTIVE, MESSAGES_PUBLISHED, BAR_CLOSE_TO_PUBLISH)

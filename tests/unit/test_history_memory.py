@@ -37,6 +37,25 @@ def test_what_was_used_last_stays():
     assert detector.has(np.arange(100), REGULAR_MINUTES).tolist() == [symbol in held for symbol in range(100)]
 
 
+def test_histories_of_minutes_in_use_that_do_not_fit_are_counted():
+    detector, memory = detector_of(60), HistoryMemory(1_000_000)
+    for _ in range(20):
+        memory.begin([detector])
+    detector.note_used(1, np.arange(50))
+    dropped = memory.keep_within()
+    assert dropped == 50 - len(detector.histories[REGULAR_MINUTES].holds())
+    assert memory.keep_within() == 0
+
+
+def test_histories_of_symbols_that_are_traded_no_more_are_not_counted():
+    detector, memory = detector_of(60), HistoryMemory(1_000_000)
+    for _ in range(20):
+        memory.begin([detector])
+    detector.note_used(1, np.arange(20))
+    assert memory.keep_within() == 0
+    assert len(detector.histories[REGULAR_MINUTES].holds()) < 60
+
+
 def test_a_history_that_was_let_go_leaves_the_others_as_they_are():
     detector, memory = detector_of(100), HistoryMemory(1_000_000)
     memory.begin([detector])

@@ -29,6 +29,7 @@ LABELS = {
     "tickstock_patterns_detected_total": ("pattern",),
     "tickstock_indicators_calculated_total": (),
     "tickstock_undetected_bars": (),
+    "tickstock_histories_dropped_early_total": (),
     "tickstock_commit_duration_seconds": (),
     "tickstock_commit_ticks": (),
     "tickstock_tick_to_commit_seconds": (),

@@ -58,14 +58,15 @@ class HistoryMemory:
         """
         return min(max(0, self.room() - self._bound // 10) // _WHOLE_WINDOW_BYTES, LOADED_SYMBOLS)
 
-    def keep_within(self) -> None:
+    def keep_within(self) -> int:
         """Drop histories until the rest is within the bound: first those that will probably be needed last.
 
         A history that was not used for long will not be used soon; one that is in use, when its next bar closes. So the
-        histories of hours, all used when an hour ends, do not push out those of the next minute.
+        histories of hours, all used when an hour ends, do not push out those of the next minute. Returns how many of
+        1-minute bars were dropped although they are in use: if there are any, the bound is too small.
         """
         if self.room():
-            return
+            return 0
         detectors = list(self._detectors)
         held = [detector.held() for detector in detectors]
         number = np.repeat(np.arange(len(held)), [one.shape[1] for one in held])
@@ -79,3 +80,4 @@ class HistoryMemory:
                 detector.let_go(one, symbol[mine[place[mine] == one]])
             for history in detector.histories.values():
                 history.give_back()
+        return int(((_MINUTES[place[over]] == 1) & (age[over] <= _TURNS_A_MINUTE)).sum())

@@ -9,8 +9,10 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import structlog
 
 from ....contracts.ticks import Mask
+from ....db.metrics import HISTORIES_DROPPED_EARLY
 from ....db.postgres import Connection
 from ....db.staged_rows import StagedRows
 from ....db.tables.detections import standing_detections, volumes_of
@@ -31,8 +33,11 @@ from .histories import Histories
 from .history_loader import HistoryLoader
 from .in_force import InForce
 
+log = structlog.get_logger()
+
 _PATTERN_MARKS = 16_384  # in one commit: a quarter of a second's work, two seconds' with every pattern switched on
 _INDICATOR_MARKS = 4_096  # in one commit, an equal part for each of its partitions
+_SAY_MEMORY_EVERY_S = 600.0
 
 
 class ResultFinder:
@@ -40,7 +45,10 @@ class ResultFinder:
 
     def __init__(self, connection: Connection, *, world: World, history_mb: int) -> None:
         self.histories = Histories()
+        self._world = world
         self._memory = HistoryMemory(history_mb << 20)
+        self._history_mb = history_mb
+        self._say_memory_at = 0.0
         self._in_force = InForce(connection, world=world)
         self._taken: dict[int, Taken] = {}  # by partition: of the commit that is planned now
         self.open(connection)
@@ -86,7 +94,7 @@ class ResultFinder:
             if (again := rewritten & mine).any():
                 plan.marks = joined([plan.marks, marks_again(plan.state, rows.compress(again))])
         self._find_patterns([plan for plan in plans if plan.state.partition not in done], now_s)
-        self._memory.keep_within()
+        self._keep_within_memory()
 
     def find_ahead(self, soon: Sequence[tuple[PartitionState, ClosedBars, Mask]], now_s: float) -> bool:
         """Put bars into the histories that close soon, and run the patterns on them: `find` takes the results.
@@ -161,7 +169,7 @@ class ResultFinder:
         for plan in plans:
             if not len(plan.marks):
                 plan.detector.drop_parts()
-        self._memory.keep_within()
+        self._keep_within_memory()
 
     def _begin(self, plans: Sequence[PartitionPlan]) -> None:
         self._taken = {}
@@ -249,6 +257,14 @@ class ResultFinder:
             plan.found.indicators_to_publish, plan.found.alerts = one.to_publish, one.alerts
 
     # -- histories -------------------------------------------------------------------------------------------------
+
+    def _keep_within_memory(self) -> None:
+        early = self._memory.keep_within()
+        HISTORIES_DROPPED_EARLY.inc(early)
+        if early and self._world.monotonic_s() >= self._say_memory_at:
+            self._say_memory_at = self._world.monotonic_s() + _SAY_MEMORY_EVERY_S
+            do = "raise --history-mb, or add workers"
+            log.warning("histories dropped before their next minute", dropped=early, history_mb=self._history_mb, do=do)
 
     def has_detectable(self, state: PartitionState) -> bool:
         """Tell whether some marked bars of a partition have their histories loaded."""
