@@ -70,6 +70,15 @@ def test_a_person_with_the_key_retries_cancels_and_starts_runs(migrated_servers,
         database.execute("UPDATE run SET status = 'cancelled', ended_at = now() WHERE ended_at IS NULL")
         page.get_by_text("No run is active.").wait_for()
 
+        second = visitor.context.new_page()  # another tab, without asking for the key again
+        second.goto(page.url)
+        second.locator(f'[data-run="{failed}"]').get_by_role("button", name="Retry").click()
+        second.get_by_text(f"Retry of run {failed} started.").wait_for()
+        assert not second.get_by_role("form", name="The key of the API").is_visible()
+        second.close()
+        database.execute("UPDATE run SET status = 'cancelled', ended_at = now() WHERE ended_at IS NULL")
+        page.get_by_text("No run is active.").wait_for()
+
         page.get_by_text("Start a run").click()
         page.get_by_label("sync the cache").uncheck()
         page.get_by_role("button", name="Start", exact=True).click()

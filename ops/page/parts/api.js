@@ -19,7 +19,7 @@ export function search(query) {
   return values.length ? "?" + new URLSearchParams(values) : "";
 }
 
-/** The API key of this tab, until the tab is closed; null: no key was given, so the page is read-only. */
+/** The API key, until the last tab is closed; null: no key was given, so the page is read-only. */
 export const key = new TabMemory("tickstock-key");
 
 let ahead = 0; // of the browser's clock, in ms

@@ -15,9 +15,11 @@ export class Changes {
 
   /** Return the answer; null: nobody gave a key. Raises Refused. */
   async send(method, path, body) {
-    for (;;) {
+    for (let wasAsked = false; ; wasAsked = true) {
       try {
-        return await send(method, path, body);
+        const answer = await send(method, path, body);
+        if (wasAsked) key.share(); // it is right: the other tabs need not ask
+        return answer;
       } catch (error) {
         if (error.status !== REFUSED) throw error;
         const wasGiven = key.get() !== null;
@@ -29,7 +31,7 @@ export class Changes {
 
   #ask(wasGiven) {
     this.#waiting?.(false);
-    say(this.#says, wasGiven ? "The API does not take this key." : "This changes something, so the API wants its key. This tab keeps it until it is closed.");
+    say(this.#says, wasGiven ? "The API does not take this key." : "This changes something, so the API wants its key. The page's tabs keep it until they are closed.");
     this.element.hidden = false;
     this.#field.value = "";
     this.#field.focus();

@@ -18,13 +18,27 @@ export function remember(name, values) {
   }
 }
 
-/** A text that this tab remembers until it is closed; null: none. */
+/** A text that this tab remembers until it is closed, and tells other tabs of this page that ask. It is on no disk. null: none. */
 export class TabMemory {
   #name;
   #text = null;
+  #others = null;
 
   constructor(name) {
     this.#name = name;
+    try {
+      this.#others = new BroadcastChannel(name);
+    } catch {
+      return; // this browser has none: each tab is told by its visitor
+    }
+    this.#others.onmessage = ({ data }) => this.#hear(data);
+    if (this.get() === null) this.#others.postMessage(null);
+  }
+
+  /** null: another tab asks; a text: it is that of another tab. */
+  #hear(data) {
+    if (data === null) this.share();
+    else if (this.get() === null) this.set(data);
   }
 
   get() {
@@ -43,5 +57,10 @@ export class TabMemory {
     } catch {
       return; // it is blocked
     }
+  }
+
+  /** Tell the other tabs of this page. */
+  share() {
+    if (this.get() !== null) this.#others?.postMessage(this.get());
   }
 }
