@@ -73,6 +73,8 @@ class ProducerLease:
         self._feed = ""
         self._sent: Callable[[], list[int]] = list
         self._noted: list[int] = []
+        self._spooled: Callable[[], int] | None = None
+        self._noted_spool: int | None = -1  # a former owner may have recorded its own
         self._renew_at = 0.0
         self._lost: LeaseLost | None = None
         self._released = threading.Event()
@@ -101,6 +103,10 @@ class ProducerLease:
     def note_sent(self, feed: str, sent: Callable[[], list[int]]) -> None:
         """Record from now on how far this producer has sent. sent: returns the highest number of each partition."""
         self._feed, self._sent = feed, sent
+
+    def note_spool(self, spooled: Callable[[], int]) -> None:
+        """Record from now on how many bytes wait in this producer's spool. spooled: returns them."""
+        self._spooled = spooled
 
     def check(self) -> None:
         """Raise LeaseLost if another process has taken one of the leases."""
@@ -133,14 +139,17 @@ class ProducerLease:
         self._renew_at = self._world.monotonic_s() + RENEW_EVERY_S
 
     def _note(self) -> None:
-        """Record the highest sent numbers, if they changed since the last record."""
-        sent = self._sent()
-        if sent == self._noted or not any(sent):
-            return
+        """Record the highest sent numbers and the bytes in the spool, if they changed since the last record."""
         mine = self._leases[-1]  # the producer's own lease
-        values = {"unit": mine.unit, "epoch": mine.epoch, "owner": self._owner, "feed": self._feed, "sent": sent}
-        self._connection.execute(query("note_sent"), values)
-        self._noted = sent
+        owned = {"unit": mine.unit, "epoch": mine.epoch, "owner": self._owner}
+        sent = self._sent()
+        if sent != self._noted and any(sent):
+            self._connection.execute(query("note_sent"), owned | {"feed": self._feed, "sent": sent})
+            self._noted = sent
+        spooled = None if self._spooled is None else self._spooled()
+        if spooled != self._noted_spool:
+            self._connection.execute(query("note_spool"), owned | {"bytes": spooled})
+            self._noted_spool = spooled
 
     def release(self) -> None:
         """Release the leases."""

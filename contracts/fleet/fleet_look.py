@@ -162,7 +162,8 @@ class LeaseLook:
 class ProducerLook:
     """A live producer.
 
-    running: False if it stopped without ending its lease. ticks: committed; last_s: since the last.
+    running: False if it stopped without ending its lease. ticks: committed; last_s: since the last. spool_bytes: wait in
+    its spool, as it last recorded; None: it has no spool.
     """
 
     name: str
@@ -171,6 +172,7 @@ class ProducerLook:
     ticks: int
     lost: int
     last_s: float | None
+    spool_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,11 +192,15 @@ def _tables(look: FleetLook, *, most_partitions: int | None, is_wide: bool) -> I
 
 
 def _producers(look: FleetLook) -> Table:
-    table = table_of("Producers", "producer", "state", "feed", "ticks", "lost", "last tick s")
+    table = table_of("Producers", "producer", "state", "feed", "ticks", "lost", "last tick s", "spool MB")
     for p in look.producers:
         state = Text("running", "green") if p.running else Text("silent", "red")
-        table.add_row(p.name, state, p.feed or "-", f"{p.ticks:,}", f"{p.lost:,}", seconds(p.last_s))
+        table.add_row(p.name, state, p.feed or "-", f"{p.ticks:,}", f"{p.lost:,}", seconds(p.last_s), _megabytes(p.spool_bytes))
     return table
+
+
+def _megabytes(count: int | None) -> str:
+    return "-" if count is None else f"{count / 1e6:,.1f}"
 
 
 def _leases(look: FleetLook) -> Table:

@@ -180,6 +180,7 @@ def run_producer(
             lease.note_sent(feed.identity.feed, writer.sender.sent_numbers)
         ticks, left_behind = feed.ticks, None
         if isinstance(writer, SpooledWriter):
+            lease.note_spool(lambda: writer.spool_bytes)
             ticks = opened.enter_context(closing(admitted(ticks, writer, on_gap)))
             left_behind = LeftBehind(_spool_dir(where, options), _spool_target(where, feed, options), stop, on_gap)
             left_behind.start()

@@ -199,6 +199,12 @@ def test_half_a_minute_without_redis_at_50_000_ticks_a_second(fleet, own_redis, 
     )
 
 
+def noted_spool(fleet):
+    """Return the bytes that the producer has recorded for `tickstock status`."""
+    [(noted,)] = fleet.rows("SELECT spool_bytes FROM lease WHERE starts_with(unit, 'producer:')")
+    return noted
+
+
 @pytest.mark.parametrize("spool_bytes", [pytest.param(1 << 30, marks=pytest.mark.slow), 300_000])
 def test_live_feed_goes_on_while_redis_is_out_of_memory(fleet, spool_bytes):
     is_small = spool_bytes == 300_000
@@ -211,6 +217,7 @@ def test_live_feed_goes_on_while_redis_is_out_of_memory(fleet, spool_bytes):
         wait_for(lambda: spool_size(fleet) >= spool_bytes, 90)
     else:
         wait_for(lambda: recorded(fleet, "producer").count(b"\n") > rows + 3000, 90)
+    wait_for(lambda: noted_spool(fleet), 90, fleet.logs)
     fleet.redis.config_set("maxmemory", 0)
     taken = len(recorded(fleet, "producer"))
     wait_for(lambda: len(recorded(fleet, "producer")) > taken, 90, fleet.logs)  # there is room again
@@ -218,5 +225,6 @@ def test_live_feed_goes_on_while_redis_is_out_of_memory(fleet, spool_bytes):
     assert_exact(fleet, recorded_rows(fleet, "producer"))
     assert_order_was_kept(fleet)
     assert spool_files(fleet) == []
+    assert noted_spool(fleet) == 0
     dropped = re.findall(rb"spool full: ticks dropped.*?ticks=(\d+)", fleet.log_file("producer").read_bytes())
     assert (sum(map(int, dropped)) > 0) == is_small  # before they got a number: the ledger has no hole

@@ -38,6 +38,7 @@ MIGRATIONS = [
     "0027_schedule.sql",
     "0028_data_loads.sql",
     "0030_backtests.sql",
+    "0031_spool.sql",
 ]
 NOON = 1_381_147_200_000_000_000  # 2013-10-07T12:00:00Z
 

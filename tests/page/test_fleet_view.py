@@ -28,6 +28,7 @@ def test_the_fleet_is_shown_with_what_to_do(fleet, visit, axe):
         page = visitor.open("#fleet")
         page.get_by_role("region", name="Workers").get_by_text("running").wait_for()
         page.get_by_role("region", name="Producers").get_by_text("running").wait_for()
+        wait_for(lambda: [row[-1] for row in visitor.rows("Producers")] == ["0"], 60, fleet.logs)  # bytes in its spool
         wait_for(lambda: [row[1] for row in visitor.rows("Partitions")] == ["worker", "worker"], 60, fleet.logs)
         wait_for(lambda: page.locator("polyline[points*=' ']").count() >= 4, 60, fleet.logs)
         page.get_by_text(re.compile(r"^tickstock-stream: 2 partitions, 1 worker$")).wait_for()

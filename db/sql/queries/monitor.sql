@@ -32,11 +32,11 @@ SELECT unit, owner, epoch, (extract(epoch FROM expires_at) - extract(epoch FROM 
 -- clears the owner). Their ticks are counted when committed.
 SELECT substr(l.unit, 10), l.expires_at >= clock_timestamp(), min(g.feed), least(coalesce(sum(g.ticks_in), 0), 9223372036854775807)::bigint,
        least(coalesce(sum(g.lost), 0), 9223372036854775807)::bigint,
-       (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(g.updated_at)))::float8
+       (extract(epoch FROM clock_timestamp()) - extract(epoch FROM max(g.updated_at)))::float8, l.spool_bytes
   FROM lease l LEFT JOIN ledger g ON g.producer = substr(l.unit, 10)
  WHERE starts_with(l.unit, 'producer:') AND l.owner IS NOT NULL
    AND l.expires_at >= clock_timestamp() - interval '1 hour'
- GROUP BY l.unit, l.expires_at ORDER BY 2 DESC, l.unit COLLATE "C";
+ GROUP BY l.unit, l.expires_at, l.spool_bytes ORDER BY 2 DESC, l.unit COLLATE "C";
 
 -- monitor_bridge --
 -- The standby bridges: each has one connection with its name. The number of waiting results is computed from the

@@ -5,6 +5,9 @@ UPDATE lease
        sent_at = clock_timestamp()
  WHERE unit = %(unit)s AND epoch = %(epoch)s AND owner = %(owner)s;
 
+-- note_spool --
+UPDATE lease SET spool_bytes = %(bytes)s WHERE unit = %(unit)s AND epoch = %(epoch)s AND owner = %(owner)s;
+
 -- sent_numbers --
 -- The recorded `sent` numbers, and whether each producer can still send frames again.
 SELECT place::int - 1, substr(unit, 10), number, owner IS NOT NULL AND expires_at >= clock_timestamp(), sent_since, sent_at

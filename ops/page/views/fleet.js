@@ -130,6 +130,7 @@ const TABLES = [
       { title: "ticks", number: true, cell: (one) => count(one.ticks) },
       { title: "lost", number: true, cell: (one) => (one.lost ? bad(count(one.lost)) : "0") },
       { title: "last tick s", number: true, cell: (one) => seconds(one.last_s) },
+      { title: "spool bytes", number: true, cell: (one) => (one.spool_bytes ? bad(count(one.spool_bytes)) : count(one.spool_bytes)) },
     ],
   },
   {
