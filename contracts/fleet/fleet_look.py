@@ -162,8 +162,8 @@ class LeaseLook:
 class ProducerLook:
     """A live producer.
 
-    running: False if it stopped without ending its lease. ticks: committed; last_s: since the last. spool_bytes: wait in
-    its spool, as it last recorded; None: it has no spool.
+    running: False if it stopped without ending its lease. ticks: committed; last_s: since the last. spool_bytes: those
+    that wait in its spool, as it last recorded; None: it has no spool.
     """
 
     name: str

@@ -195,7 +195,8 @@ def _producers(look: FleetLook) -> Table:
     table = table_of("Producers", "producer", "state", "feed", "ticks", "lost", "last tick s", "spool MB")
     for p in look.producers:
         state = Text("running", "green") if p.running else Text("silent", "red")
-        table.add_row(p.name, state, p.feed or "-", f"{p.ticks:,}", f"{p.lost:,}", seconds(p.last_s), _megabytes(p.spool_bytes))
+        spool = _megabytes(p.spool_bytes)
+        table.add_row(p.name, state, p.feed or "-", f"{p.ticks:,}", f"{p.lost:,}", seconds(p.last_s), spool)
     return table
 
 
