@@ -13,7 +13,6 @@ _WHOLE_WINDOW_BYTES = (WINDOW + 50) * 72  # of one symbol in one timeframe
 LOADED_SYMBOLS = (
     256  # at once, and of a partition in one step: their rows take 100 MB; ticks are read between two steps
 )
-_WINDOWS_OF_A_SYMBOL = 7  # five timeframes, and what is kept of bars outside the regular hours
 _TURNS_A_MINUTE = 8  # about: the commits of a live minute
 _MINUTES = np.array([track.timeframe for track in TRACKS])
 _KEPT_SHARE = 0.8  # of the bound, after a drop: so that not every commit drops a little
@@ -26,7 +25,7 @@ class HistoryMemory:
         self._bound = bound
         self._detectors: WeakSet[Detector] = WeakSet()  # those of lost partitions vanish by themselves
         self._turn = 0
-        self.symbols_of_a_step = LOADED_SYMBOLS
+        self._share = bound  # bytes that a partition may load in the commit
 
     def begin(self, detectors: Sequence[Detector]) -> None:
         """Begin the work of a commit on some partitions: the histories that it uses count as used last.
@@ -36,10 +35,12 @@ class HistoryMemory:
         self._turn += 1
         for detector in detectors:
             self.note(detector)
-        share = max(self._bound // 2, self.room()) // (
-            _WINDOWS_OF_A_SYMBOL * _WHOLE_WINDOW_BYTES * max(1, len(detectors))
-        )
-        self.symbols_of_a_step = max(1, min(LOADED_SYMBOLS, share))
+        self._share = max(self._bound // 2, self.room()) // max(1, len(detectors))
+
+    def symbols_of_a_step(self, timeframes: int) -> int:
+        """Return of how many symbols of a partition a commit may load the histories of so many timeframes."""
+        windows = timeframes + 1  # and what is kept of minutes outside the regular hours
+        return max(1, min(LOADED_SYMBOLS, self._share // (windows * _WHOLE_WINDOW_BYTES)))
 
     def note(self, detector: Detector) -> None:
         """Count the histories of this partition, too."""

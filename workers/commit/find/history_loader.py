@@ -95,7 +95,8 @@ class HistoryLoader:
         for number, (detector, marks) in enumerate(wanted):
             covered = detector.covers(marks)
             symbols = np.setdiff1d(marks["symbol"][~covered], marks["symbol"][covered])
-            symbols = symbols[: self._memory.symbols_of_a_step]
+            timeframes = np.union1d(marks["timeframe"], [1])  # the longer bars are made of minutes
+            symbols = symbols[: self._memory.symbols_of_a_step(len(timeframes))]
             if len(symbols):
                 detector.drop_parts(symbols)
                 mine = marks.compress(np.isin(marks["symbol"], symbols))
