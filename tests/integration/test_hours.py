@@ -1,0 +1,113 @@
+"""At another hour: the clock of the database decides, not that of the machine on which a process runs."""
+
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+
+import psycopg
+import pytest
+from daily_rows import FRIDAY, ended, rows, start
+from database_hour import set_hour
+from jobs_process import KEY, OneProcess
+from tickstockpl.contracts.errors import UsageError
+from tickstockpl.db import postgres
+from tickstockpl.db.world import REAL
+from tickstockpl.ops.fake_massive import FakeMassive
+from tickstockpl.ops.fake_massive.reference import DayRow, Reference
+from tickstockpl.ops.jobs.backtests import start_backtest
+from tickstockpl.ops.jobs.runs import day_of_run
+from tickstockpl.ops.wiring.day_sources import SourceOptions
+from tickstockpl.workers.backtest.jobs.taking import TakeBacktest
+from tickstockpl.workers.daily.loads.taking import TakeControl, TakeLoad
+
+
+@pytest.fixture
+def database(migrated_servers):
+    with psycopg.connect(migrated_servers.database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def at_hour(migrated_servers, database):
+    """Give a function that connects as a process does, while the database's clock shows a time."""
+
+    @contextmanager
+    def connected(text):
+        set_hour(database, migrated_servers, datetime.fromisoformat(text).replace(tzinfo=UTC))
+        with postgres.connect(migrated_servers.database_url, name="test") as connection:
+            yield connection
+
+    return connected
+
+
+@contextmanager
+def vendor_jobs(servers, reference):
+    with FakeMassive(reference=reference, key=KEY) as fake:
+        one = OneProcess(servers, SourceOptions(key=KEY, rest_url=fake.rest_url, per_minute=60_000))
+        yield fake
+        one.close()
+
+
+MONDAY_BEFORE_AND_AFTER_ELEVEN = [("2025-11-24 15:59", False), ("2025-11-24 16:01", True)]
+
+
+@pytest.mark.parametrize(("at", "is_final"), MONDAY_BEFORE_AND_AFTER_ELEVEN)
+def test_a_vendors_bar_is_final_from_eleven_of_the_next_trading_day_by_the_databases_clock(
+    migrated_servers, database, at_hour, wait_for, at, is_final
+):
+    reference = Reference()
+    reference.days[FRIDAY] = [DayRow("AAPL", 10.0, 10.0, 10.0, 10.0, 1000.0)]
+    database.execute("INSERT INTO symbols (symbol) VALUES ('AAPL')")
+    with at_hour(at) as connection, vendor_jobs(migrated_servers, reference):
+        run = ended(connection, start(connection, "import", symbols=("AAPL",)), wait_for)
+    assert (run.status, run.symbols_failed) == ("completed", 0)
+    assert rows(database, "SELECT provenance, is_final FROM ohlcv_daily") == [("grouped", is_final)]
+
+
+DAYS = [
+    ("2026-11-27 14:29", date(2026, 11, 25)),  # Thanksgiving is before it
+    ("2026-11-27 14:31", date(2026, 11, 27)),
+    ("2026-11-28 04:59", date(2026, 11, 27)),  # before midnight in New York
+    ("2026-11-30 13:00", date(2026, 11, 27)),
+    ("2026-09-07 18:00", date(2026, 9, 4)),  # a holiday that is a Monday
+    ("2028-02-29 20:00", date(2028, 2, 29)),
+]
+
+
+@pytest.mark.parametrize(("at", "day"), DAYS)
+def test_the_day_of_a_run_or_load_is_the_last_that_has_opened_by_the_databases_clock(at_hour, at, day):
+    with at_hour(at) as connection:
+        assert day_of_run(connection, None, skip_market_check=False) == day
+        TakeLoad(REAL)(connection, b'{"job_id": "5f0c", "job_type": "historical_load", "symbols": ["AAPL"], "years": 1}')
+        assert rows(connection, "SELECT run_date FROM run") == [(day,)]
+
+
+def test_a_cancel_before_its_load_is_of_the_day_in_new_york(at_hour):
+    with at_hour("2026-11-28 04:59") as connection:
+        TakeControl(REAL)(connection, b'{"job_id": "5f0c", "action": "cancel"}')
+        assert rows(connection, "SELECT run_date FROM run") == [(date(2026, 11, 27),)]
+
+
+@pytest.mark.parametrize(("at", "has_come"), [("2026-03-09 03:59", False), ("2026-03-09 04:00", True)])
+def test_a_backtest_may_end_on_the_day_that_has_begun_in_new_york(database, at_hour, at, has_come):
+    """The clocks were changed on the day before: New York is four hours behind."""
+    database.execute("INSERT INTO symbols (symbol) VALUES ('AAPL')")
+    asked = {"symbols": ["AAPL"], "patterns": ["Doji"], "start_date": "2026-02-02", "end_date": "2026-03-09"}
+    with at_hour(at) as connection:
+        why = None
+        try:
+            start_backtest(connection, asked, requested_by="test", job_id="one")
+        except UsageError as e:
+            why = str(e)
+        assert why == (None if has_come else "end_date 2026-03-09 has not come yet")
+
+
+def test_a_backtest_of_the_application_has_the_databases_day(database, at_hour):
+    database.execute("INSERT INTO symbols (symbol) VALUES ('AAPL')")
+    body = (
+        b'{"type": "backtest_job", "job_id": "one", "symbols": ["AAPL"], "patterns": ["Doji"],'
+        b' "start_date": "2026-02-02", "end_date": "2026-03-09"}'
+    )
+    with at_hour("2026-03-09 03:59") as connection:
+        with pytest.raises(UsageError, match="end_date 2026-03-09 has not come yet"):
+            TakeBacktest(REAL)(connection, body)
+        assert rows(connection, "SELECT run_date FROM run") == [(date(2026, 3, 8),)]
