@@ -2,7 +2,7 @@
 
 import structlog
 
-from ..db.clock import database_s
+from ..db.look.database_clock import database_s
 from ..db.postgres import Database
 from ..db.world import World
 from .partition.tick_check import MS_NS

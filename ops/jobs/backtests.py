@@ -8,7 +8,7 @@ import msgspec
 
 from ...contracts.errors import NothingFound
 from ...contracts.market_hours import day_of
-from ...db.clock import database_now
+from ...db.look.database_clock import database_now
 from ...db.postgres import Connection
 from ...db.tables.backtests import BacktestJob, list_backtests
 from ...db.tables.jobs import JobConflict, cancel_job

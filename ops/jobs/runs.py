@@ -13,7 +13,7 @@ from ...contracts.market_hours import day_of
 from ...contracts.messages.processing_events import PhaseName
 from ...contracts.runs import RunParameters, Trigger, WantedRun
 from ...contracts.timeframe import LONGER
-from ...db.clock import database_now
+from ...db.look.database_clock import database_now
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.tables import run_steps, runs

@@ -1,5 +1,6 @@
 """At another hour: the clock of the database decides, not that of the machine on which a process runs."""
 
+import threading
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 
@@ -10,13 +11,17 @@ from database_hour import set_hour
 from jobs_process import KEY, OneProcess
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.db import postgres
+from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.world import REAL
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.reference import DayRow, Reference
 from tickstockpl.ops.jobs.backtests import start_backtest
 from tickstockpl.ops.jobs.runs import day_of_run
+from tickstockpl.ops.wiring.bridge import make_bridge
 from tickstockpl.ops.wiring.day_sources import SourceOptions
+from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.workers.backtest.jobs.taking import TakeBacktest
+from tickstockpl.workers.bridge.bridge import BridgeOptions
 from tickstockpl.workers.daily.loads.taking import TakeControl, TakeLoad
 
 
@@ -77,7 +82,9 @@ DAYS = [
 def test_the_day_of_a_run_or_load_is_the_last_that_has_opened_by_the_databases_clock(at_hour, at, day):
     with at_hour(at) as connection:
         assert day_of_run(connection, None, skip_market_check=False) == day
-        TakeLoad(REAL)(connection, b'{"job_id": "5f0c", "job_type": "historical_load", "symbols": ["AAPL"], "years": 1}')
+        TakeLoad(REAL)(
+            connection, b'{"job_id": "5f0c", "job_type": "historical_load", "symbols": ["AAPL"], "years": 1}'
+        )
         assert rows(connection, "SELECT run_date FROM run") == [(day,)]
 
 
@@ -111,3 +118,33 @@ def test_a_backtest_of_the_application_has_the_databases_day(database, at_hour):
         with pytest.raises(UsageError, match="end_date 2026-03-09 has not come yet"):
             TakeBacktest(REAL)(connection, body)
         assert rows(connection, "SELECT run_date FROM run") == [(date(2026, 3, 8),)]
+
+
+BRIDGE = BridgeOptions(name="bridge-of-another-hour")
+HALF_DAY = [
+    ("2026-11-27 14:29", False),
+    ("2026-11-27 14:31", True),
+    ("2026-11-27 17:59", True),
+    ("2026-11-27 18:01", False),  # it closes at 13:00
+    ("2026-11-26 15:00", False),  # Thanksgiving
+]
+
+
+@pytest.mark.parametrize(("at", "is_open"), HALF_DAY)
+def test_a_bridge_tells_of_the_market_and_the_session_by_the_databases_clock(
+    migrated_servers, database, at_hour, wait_for, at, is_open
+):
+    open_stream(database, 1)
+    with at_hour(at):
+        stop = threading.Event()
+        bridge = make_bridge(Place(migrated_servers, embedded=False, connect_timeout_s=30), BRIDGE, stop=stop)
+        thread = threading.Thread(target=bridge.run)
+        thread.start()
+        look = wait_for(lambda: bridge._voice.fleet.last, 30)
+        (started,) = wait_for(lambda: database.execute("SELECT started_at FROM streaming_session").fetchone(), 30)
+        stop.set()
+        thread.join(30)
+        bridge._database.close()
+    assert look.feed.market_open is is_open
+    for seen in (look.at, started):
+        assert abs((seen - datetime.fromisoformat(at).replace(tzinfo=UTC)).total_seconds()) < 60

@@ -11,7 +11,7 @@ from ...contracts.errors import RestStopped, ServerAway, StepUnwanted
 from ...contracts.runs import Step
 from ...contracts.stop import Stop
 from ...db import metrics, postgres
-from ...db.clock import database_s
+from ...db.look.database_clock import database_s
 from ...db.postgres import Connection, Database
 from ...db.redis import Client
 from ...db.streams.jobs_stream import DealtStep, JobsStream

@@ -7,7 +7,7 @@ import structlog
 
 from ....contracts.errors import UsageError
 from ....contracts.market_hours import day_of
-from ....db.clock import database_now
+from ....db.look.database_clock import database_now
 from ....db.postgres import Connection
 from ....db.tables.jobs import NewJob, add_job, cancel_job
 from ....db.tables.run_results import add_messages

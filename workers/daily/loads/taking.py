@@ -5,7 +5,7 @@ import structlog
 from ....contracts.daily.load import read_cancel, read_load
 from ....contracts.errors import UsageError
 from ....contracts.market_hours import day_of
-from ....db.clock import database_now
+from ....db.look.database_clock import database_now
 from ....db.postgres import Connection
 from ....db.tables.jobs import cancel_job
 from ....db.tables.loads import add_load
