@@ -2,16 +2,17 @@
 
 import threading
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pytest
-from daily_rows import FRIDAY, ended, rows, start
+from daily_rows import FRIDAY, add_days, add_minutes, ended, jobs, rows, start
 from database_hour import set_hour
 from jobs_process import KEY, OneProcess
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.db import postgres
 from tickstockpl.db.schema.migrate import open_stream
+from tickstockpl.db.tables.runs import notes_of
 from tickstockpl.db.world import REAL
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.reference import DayRow, Reference
@@ -148,3 +149,39 @@ def test_a_bridge_tells_of_the_market_and_the_session_by_the_databases_clock(
     assert look.feed.market_open is is_open
     for seen in (look.at, started):
         assert abs((seen - datetime.fromisoformat(at).replace(tzinfo=UTC)).total_seconds()) < 60
+
+
+@pytest.mark.parametrize(("at", "is_over"), [("2025-11-21 20:59", False), ("2025-11-21 21:00", True)])
+def test_nothing_is_found_on_the_bars_of_a_day_and_week_before_their_last_session_has_ended(
+    migrated_servers, database, at_hour, wait_for, at, is_over
+):
+    """A Friday: from its close on, its day and its week are examined."""
+    add_minutes(database, "AAPL", 100, 90, 100.2, volume=50_000)
+    add_days(database, "AAPL", [100 + day * 7 % 11 for day in range(300)], last=FRIDAY - timedelta(days=1))
+    add_weeks(database, "AAPL", 30)
+    enable = "UPDATE {}_definitions SET enabled = true, applicable_timeframes = '{{daily,weekly}}'"
+    with at_hour(at) as connection, jobs(migrated_servers):
+        for kind in ("pattern", "indicator"):
+            database.execute(enable.format(kind))
+        run = ended(connection, start(connection), wait_for)
+    assert run.status == "completed"
+    assert rows(database, "SELECT close::float FROM ohlcv_daily WHERE date = '2025-11-21'") == [(100.2,)]
+    found = (
+        "SELECT DISTINCT timeframe, calculation_timestamp FROM daily_indicators"
+        " UNION SELECT 'pattern of a day', detection_timestamp FROM daily_patterns ORDER BY 1"
+    )
+    closes = datetime(2025, 11, 21, 21, tzinfo=UTC)
+    assert rows(database, found) == (
+        [(of, closes) for of in ("daily", "pattern of a day", "weekly")] if is_over else []
+    )
+    assert bool(rows(database, "SELECT FROM outbox WHERE kind = 'patterns'")) is is_over
+    left_out = [note for note in notes_of(database, run.run_id) if "its session has not ended" in note]
+    assert len(left_out) == (0 if is_over else 2)
+
+
+def add_weeks(database, symbol, count):
+    database.execute(
+        "INSERT INTO ohlcv_weekly (symbol, week_start, open, high, low, close, volume)"
+        " SELECT %s, '2025-11-10'::date - 7 * i, 100, 102, 99, 101, 1000 FROM generate_series(0, %s) AS i",
+        [symbol, count],
+    )
