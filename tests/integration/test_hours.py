@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pytest
-from daily_rows import FRIDAY, add_days, add_minutes, ended, jobs, rows, start
+from daily_rows import FRIDAY, OPENS, add_days, add_minutes, ended, jobs, rows, start
 from database_hour import set_hour
 from jobs_process import KEY, OneProcess
 from tickstockpl.contracts.errors import UsageError
@@ -185,3 +185,22 @@ def add_weeks(database, symbol, count):
         " SELECT %s, '2025-11-10'::date - 7 * i, 100, 102, 99, 101, 1000 FROM generate_series(0, %s) AS i",
         [symbol, count],
     )
+
+
+def test_a_run_of_the_saturday_after_a_week_replaces_what_fridays_found_on_it(
+    migrated_servers, database, at_hour, wait_for
+):
+    for day in (0, 1):
+        add_minutes(database, "AAPL", 100, 90, 100.2, volume=50_000, opens=OPENS + timedelta(days=day))
+    add_weeks(database, "AAPL", 30)
+    with at_hour("2025-11-22 21:10") as connection, jobs(migrated_servers):
+        database.execute("UPDATE pattern_definitions SET enabled = true, applicable_timeframes = '{weekly}'")
+        for day in (0, 1):
+            on = FRIDAY + timedelta(days=day)
+            ended(connection, start(connection, run_date=on, skip_market_check=True), wait_for)
+    assert rows(database, "SELECT volume::float FROM ohlcv_weekly ORDER BY week_start DESC LIMIT 1") == [(300_000.0,)]
+    found = (
+        "SELECT pattern_type, detection_timestamp, (pattern_data #>> '{bar,volume}')::float FROM weekly_patterns"
+        " WHERE pattern_type = 'Volume_Spike'"
+    )
+    assert rows(database, found) == [("Volume_Spike", datetime(2025, 11, 21, 21, tzinfo=UTC), 300_000.0)]
