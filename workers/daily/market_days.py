@@ -60,8 +60,8 @@ def start_of(timeframe: str, day: date) -> date:
 def bars_ending(timeframe: str, sessions: Sequence[Session], closures: Closures = NO_CLOSURES) -> list[BarEnd]:
     """Return the bars of a timeframe whose last session is one of these, oldest first.
 
-    An incomplete week or month is left out: its detections would change with each day. A week ends with its last trading
-    day, also in a run of the Saturday after it: its results have one time, so that a second run replaces them.
+    An incomplete week or month is left out: its detections would change with each day. A week ends with its last
+    trading day, also in a run of the Saturday after it: its results have one time, so that a second run replaces them.
     """
     ends = {}
     for session in sessions:
