@@ -73,6 +73,7 @@ class Voice:
         world: World = REAL,
         clock: DatabaseClock | None = None,
     ) -> None:
+        self._host = world  # the application, on the same machine, compares the heartbeat with its clock
         world = world if clock is None else clock.world
         self._clock = clock
         self._database = database
@@ -144,7 +145,7 @@ class Voice:
     def beat(self, now_s: float) -> None:
         """Set the heartbeat key if due. Raises Redis's errors."""
         if self._key_timer.is_due(now_s):
-            heartbeat.beat(self._client, self._world.utc_now())
+            heartbeat.beat(self._client, self._host.utc_now())
             self._key_timer.done(now_s)
 
     def speak(self, now_s: float) -> list[Message]:
