@@ -204,3 +204,18 @@ def test_a_run_of_the_saturday_after_a_week_replaces_what_fridays_found_on_it(
         " WHERE pattern_type = 'Volume_Spike'"
     )
     assert rows(database, found) == [("Volume_Spike", datetime(2025, 11, 21, 21, tzinfo=UTC), 300_000.0)]
+
+
+@pytest.mark.parametrize(
+    ("at", "are_final"), [("2025-11-20 21:10", (True, False, False)), ("2025-11-21 21:10", (True, True, False))]
+)
+def test_a_week_and_a_month_that_go_on_are_not_final(migrated_servers, database, at_hour, wait_for, at, are_final):
+    """On a Thursday and on a Friday, whose days are final."""
+    day = date.fromisoformat(at[:10])
+    add_minutes(database, "AAPL", 10, 12, opens=OPENS - timedelta(days=(FRIDAY - day).days))
+    with at_hour(at) as connection, jobs(migrated_servers):
+        ended(connection, start(connection, "import", run_date=day), wait_for)
+    tables = ("ohlcv_daily", "ohlcv_weekly", "ohlcv_monthly")
+    assert tuple(rows(database, f"SELECT is_final FROM {table}") for table in tables) == tuple(
+        [(is_final,)] for is_final in are_final
+    )

@@ -1,9 +1,16 @@
 """Which bars of weeks and months end on the days of a run, and when: dates of the exchange's own calendars."""
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
-from tickstockpl.workers.daily.market_days import BarEnd, bars_ending, latest_session, sessions_of_run, whole_day
+from tickstockpl.workers.daily.market_days import (
+    BarEnd,
+    bars_ending,
+    has_ended,
+    latest_session,
+    sessions_of_run,
+    whole_day,
+)
 
 
 def end(start, closes):
@@ -51,6 +58,23 @@ def test_a_run_of_more_days_knows_the_same_end_of_a_week(days):
     sessions = sessions_of_run(date(2026, 11, 14), days, skip_market_check=True)
     assert bars_ending("weekly", sessions) == [end("2026-11-09", "2026-11-13 21:00")]
     assert len(bars_ending("daily", sessions)) == days
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "start", "closes"),
+    [
+        ("weekly", "2026-11-23", "2026-11-27 18:00"),
+        ("weekly", "2026-03-30", "2026-04-02 20:00"),
+        ("monthly", "2026-10-01", "2026-10-30 20:00"),
+        ("monthly", "2028-02-01", "2028-02-29 21:00"),
+        ("monthly", "2026-12-01", "2026-12-31 21:00"),
+        ("monthly", "2026-05-01", "2026-05-29 20:00"),
+    ],
+)
+def test_a_week_or_month_has_ended_with_its_last_close(timeframe, start, closes):
+    at = datetime.fromisoformat(closes).replace(tzinfo=UTC)
+    assert has_ended(timeframe, date.fromisoformat(start), at)
+    assert not has_ended(timeframe, date.fromisoformat(start), at - timedelta(seconds=1))
 
 
 @pytest.mark.parametrize(("day", "hours"), [("2026-03-08", 23), ("2026-11-01", 25), ("2026-03-29", 24)])

@@ -73,6 +73,12 @@ def bars_ending(timeframe: str, sessions: Sequence[Session], closures: Closures 
     return list(ends.values())
 
 
+def has_ended(timeframe: str, start: date, at: datetime, closures: Closures = NO_CLOSURES) -> bool:
+    """Tell whether the last session of a week or month had ended at a time. start: its first day."""
+    following = start + timedelta(days=7) if timeframe == "weekly" else (start + timedelta(days=31)).replace(day=1)
+    return at >= _last_of(start, session_if_open(following - _DAY, closures), closures).closes
+
+
 def _last_of(start: date, session: Session, closures: Closures) -> Session:
     """Return the last trading day's session from `start` to a session; the latter if there is no trading day."""
     days = (session.day - _DAY * ago for ago in range((session.day - start).days + 1))
