@@ -65,6 +65,8 @@ def minute_feed(feed: str) -> str:
 BRIDGE_GROUP = "tickstock-bridge"
 BRIDGE_EPOCH = "tickstock-bridge:{bridge}:epoch"
 HEARTBEAT = "tickstock:producer:heartbeat"
+# The application shows us as offline after 30 s in one place and 60 s in another.
+HEARTBEAT_KEPT_S = 120
 # the application shows TickStockPL as connected only while this key exists
 APPLICATION_HEARTBEAT = "tickstockpl:heartbeat"
 

@@ -10,7 +10,7 @@ from psycopg.abc import PQGen
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..contracts.errors import ServerAway, first_line
-from .postgres import Connection, Row, Silent, arguments, is_busy, watched
+from .postgres import Connection, Row, Silent, arguments, ensure_forms, is_busy, watched
 from .vitals import VITALS
 
 Returned = TypeVar("Returned")
@@ -51,6 +51,7 @@ class Pool:
             url,
             connection_class=_Prompt,
             kwargs=arguments(url, name=name, more=[_OPTIONS]),
+            configure=ensure_forms,
             min_size=size,
             max_size=size,
             name=name,

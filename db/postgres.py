@@ -34,7 +34,13 @@ _REFUSED = re.compile(r"authentication failed|no password supplied|no pg_hba\.co
 _NO_DATABASE = re.compile(r"database .* does not exist")
 _WRONG_VALUE = re.compile(r"invalid (\w+ value|port number)")  # of an option of the address
 _WRONG_NAME = re.compile(r"invalid (?:URI query parameter:|connection option) \"([a-z_]+)\"")
-_OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c timezone=UTC -c jit=off"
+# What values look like must not depend on the settings of a database or a role: psycopg reads dates and intervals only
+# in these forms, and times of another zone have another day.
+_FORMS = {"TimeZone": "UTC", "DateStyle": "ISO, MDY", "IntervalStyle": "postgres"}
+_OPTIONS = (
+    "-c synchronous_commit=on -c client_min_messages=warning -c jit=off -c extra_float_digits=1"
+    " -c timezone=UTC -c datestyle=ISO,MDY -c intervalstyle=postgres"
+)
 # For code that finds every row by a key: plans cached while a table was short (prepared statements, foreign keys,
 # functions) would scan the whole table when it has grown.
 _BY_KEYS_OPTIONS = "-c enable_seqscan=off"
@@ -161,7 +167,8 @@ def connect(
     kind = _Impatient if impatient else _MainLoopConnection if main_loop else _Patient
     impatience, keys = [_IMPATIENT_OPTIONS] * impatient, [_BY_KEYS_OPTIONS] * by_keys
     try:
-        return kind.connect(url, **arguments(url, name=name, more=[*impatience, *keys]))
+        connection = kind.connect(url, **arguments(url, name=name, more=[*impatience, *keys]))
+        ensure_forms(connection)
     except psycopg.OperationalError as e:
         raise _unserved(address(url), _reasons(e)) from e
     except psycopg.ProgrammingError as e:  # its text holds the address with the password
@@ -169,12 +176,23 @@ def connect(
             f"the database address cannot be read{_wrong_name(url, str(e))}: "
             "postgresql://USER:PASSWORD@HOST:PORT/NAME is one"
         ) from e
+    return connection
 
 
 def arguments(url: str, *, name: str, more: Iterable[str] = ()) -> dict[str, Any]:
     """Return the parameters of each of our connections, except its address. more: options of the server's session."""
     options = " ".join([_OPTIONS, *more])
     return {"autocommit": True, "application_name": name, "options": options, **_KEEPALIVES, **_defaults_for(url)}
+
+
+def ensure_forms(connection: psycopg.Connection[Row]) -> None:
+    """Set the forms of dates and times, if the variables PGTZ or PGDATESTYLE of this process overruled our options.
+
+    It costs no question to the server: it reports these settings when it accepts a connection.
+    """
+    for name, value in _FORMS.items():
+        if connection.info.parameter_status(name) != value:
+            connection.execute(f"SET {name} = {value}")  # a constant text
 
 
 def _wrong_name(url: str, said: str) -> str:

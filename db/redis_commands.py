@@ -135,6 +135,9 @@ class Client(Protocol):
     def ping(self) -> bool:
         """PING."""
 
+    def pttl(self, name: Text) -> int:
+        """PTTL: milliseconds until it expires; negative: it does not expire, or does not exist."""
+
     def script_load(self, script: str) -> str:
         """SCRIPT LOAD."""
 

@@ -4,6 +4,7 @@ The key is sent in the Authorization header only: addresses appear in logs and e
 """
 
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -64,6 +65,7 @@ class _Answer(NamedTuple):
     status: int  # 0: no answer came
     body: bytes = b""
     retry_after: str | None = None
+    date: str | None = None  # the server's time at the answer
     why: str = ""  # why no answer came
 
 
@@ -159,7 +161,7 @@ class RestClient:
                 raise self._error(answer, target)
 
     def _wait_for_quota(self, answer: _Answer, target: str, *, last: bool) -> None:
-        seconds = _retry_after_s(answer.retry_after, self._world)
+        seconds = _retry_after_s(answer, self._world)
         self._refused_for(seconds)
         if last or seconds > _MAX_RETRY_AFTER_S:
             raise RestAway(f"{self.host}: the quota of requests is used up ({_shown(target)})", after_s=seconds)
@@ -189,7 +191,7 @@ class RestClient:
             response.release_conn()
         except (HTTPError, OSError) as e:
             return _Answer(0, why=type(e).__name__)  # the error's text contains the address, which may be long
-        return _Answer(response.status, body, response.headers.get("Retry-After"))
+        return _Answer(response.status, body, response.headers.get("Retry-After"), response.headers.get("Date"))
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         """Read a body within a deadline and a size: with a read timeout alone a slow body never ends."""
@@ -240,12 +242,27 @@ def _host(url: SplitResult) -> tuple[str, str | None, int]:
     return url.scheme, url.hostname, port or (443 if url.scheme == "https" else 80)
 
 
-def _retry_after_s(text: str | None, world: World) -> float:
-    """Read Retry-After: seconds, or a date (RFC 9110, section 10.2.3)."""
+def _retry_after_s(answer: _Answer, world: World) -> float:
+    """Read Retry-After: seconds, or a date by the server's clock (RFC 9110, section 10.2.3)."""
+    text = answer.retry_after
     if text is None:
         return _NO_RETRY_AFTER_S
     try:
-        seconds = float(text) if text.isdigit() else parsedate_to_datetime(text).timestamp() - world.unix_ns() / 1e9
+        seconds = float(text) if text.isdigit() else _http_s(text) - _server_s(answer, world)
         return min(_LONGEST_RETRY_AFTER_S, max(0.0, seconds))
     except ValueError:
         return _NO_RETRY_AFTER_S
+
+
+def _server_s(answer: _Answer, world: World) -> float:
+    """Return the server's time of an answer, Unix seconds; if it sends none, this host's."""
+    try:
+        return _http_s(answer.date or "")
+    except ValueError:
+        return world.unix_ns() / 1e9
+
+
+def _http_s(text: str) -> float:
+    """Read a time of HTTP; it is GMT, also if it ends with -0000. Raises ValueError."""
+    at = parsedate_to_datetime(text)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

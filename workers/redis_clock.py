@@ -2,8 +2,8 @@
 
 import structlog
 
+from ..db.look.database_clock import database_s
 from ..db.postgres import Database
-from ..db.queries import query
 from ..db.world import World
 from .partition.tick_check import MS_NS
 from .steady_clock import Reading, SteadyClock
@@ -26,8 +26,7 @@ class RedisClock:
         return reading
 
     def _database_ms(self) -> int:
-        (now_s,) = self._database.connection.execute(query("database_clock")).fetchone() or (0.0,)
-        return int(now_s * 1000)
+        return int(database_s(self._database.connection) * 1000)
 
     def _log_step(self, ahead_ms: int) -> None:
         if ahead_ms and not self._has_stepped:

@@ -384,7 +384,8 @@ class FleetLook:
     each partition has had no owner, at most as long as a worker has run. workers_silent_s: since
     the last sign of life of any worker; None: never. redis_nodes: the one server, or each node of a cluster that
     accepts writes. integration: None if the flow log was not read yet. idle_definitions: enabled for no timeframe that
-    workers detect on. dead_letter_entries: in Redis; None if the key holds another type.
+    workers detect on. dead_letter_entries: in Redis; None if the key holds another type. redis_ahead_s: Redis's clock
+    minus PostgreSQL's, negative if it is behind; 0 within what the reading took.
     """
 
     at: datetime
@@ -404,6 +405,7 @@ class FleetLook:
     idle_definitions: list[str] = field(default_factory=list)
     wrong_definitions: list[str] = field(default_factory=list)
     dead_letter_entries: int | None = 0
+    redis_ahead_s: float = 0.0
     jobs: JobsLook = field(default_factory=JobsLook)
 
 

@@ -32,6 +32,8 @@ UNTOLD_S = 30.0
 FEED_KNOWN_S = 4 * 86_400.0
 RUN_STILL_S = 600.0  # a step of 250 symbols takes seconds; one that waits for a vendor's rate limit takes minutes
 RUN_KNOWN_S = 4 * 86_400.0  # an older failure is no finding: longer than a weekend and a holiday
+CLOCKS_S = 10.0  # Redis's clock tells when a live bar closes
+ARRIVAL_S = 900.0  # a live tick is refused if its time differs from its arrival, by Redis's clock, by more
 FRONT_DOOR_ENTRIES = 10_000  # the same as in the alert TickStockFrontDoorWaits
 
 DROPS = "a restart of Redis would lose all writes of MULTI/EXEC and scripts: its user `default` may not write"
@@ -329,6 +331,18 @@ def _redis_memory_high(look: FleetLook) -> Iterator[Seen]:
         yield Seen(f"{share:.0%} of maxmemory: producers wait")
 
 
+def _clocks_differ(look: FleetLook) -> Iterator[Seen]:
+    apart_s = abs(look.redis_ahead_s)
+    if apart_s < CLOCKS_S:
+        return
+    where, reason, when = ("ahead of", "too_late", "early") if look.redis_ahead_s > 0 else ("behind", "future", "late")
+    says = f"Redis's clock is {duration(apart_s)} {where} PostgreSQL's"
+    if apart_s < ARRIVAL_S:
+        yield Seen(f"{says}: live bars close {when}")
+    else:
+        yield Seen(f"{says}: live ticks are refused ({reason})", "error")
+
+
 def _redis_forgets(look: FleetLook) -> Iterator[Seen]:
     if any(node.replay == "drops" for node in look.redis_nodes):
         yield Seen(DROPS)
@@ -412,6 +426,8 @@ RULES = (
          "check the subscription, and whether the vendor sends"),
     Rule("APPLICATION_AWAY", "bridge", "note", False, "TickStockNoReceivers", _application_away,
          "start TickStockAppV2, if it is meant to run"),
+    Rule("CLOCKS_DIFFER", "redis", "warn", False, "", _clocks_differ,
+         "run NTP on the hosts of both servers"),
     Rule("REDIS_NO_AOF", "redis", "warn", False, "", _redis_no_aof,
          "set `appendonly yes`"),
     Rule("REPLAY_UNFINISHED", "feed", "warn", False, "", _replay_unfinished,

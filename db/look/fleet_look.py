@@ -29,6 +29,7 @@ from ...contracts.names import DEAD_LETTERS, FRONT_DOOR, JOBS
 from ..postgres import Connection
 from ..queries import query
 from ..redis import Client, masters, redis_ms
+from .database_clock import database_s
 from .flow_log import read_integration
 from .foreign_keys import all_keys, foreign_keys
 from .freshness import FreshnessReader
@@ -78,7 +79,7 @@ class FleetReader:
         """Read everything except the flow log. now_s: monotonic seconds. Raises errors of PostgreSQL and Redis."""
         now_s = time.monotonic() if now_s is None else now_s
         workers_s, bridge_s, connected_s = connection.execute(query("monitor_signs")).fetchone() or (None, None, None)
-        redis_s = redis_ms(client) / 1000
+        redis_s, redis_ahead_s = _clocks(connection, client)
         at = datetime.fromtimestamp(redis_s, UTC) if self._now is None else self._now()
         nodes = masters(client)
         if len(self._replays.value or ()) != len(nodes):  # a node joined or left the cluster
@@ -107,6 +108,7 @@ class FleetReader:
             idle_definitions=definitions.idle,
             wrong_definitions=definitions.wrong,
             dead_letter_entries=letters,
+            redis_ahead_s=redis_ahead_s,
             jobs=_jobs(connection, steps),
         )
 
@@ -152,6 +154,15 @@ class _Seldom(Generic[T]):
         wait_s = max(self._every_s, (time.monotonic() - began_s) / _SELDOM_SHARE) if self._every_s else 0.0
         self._due_s = now_s + wait_s
         return value
+
+
+def _clocks(connection: Connection, client: Client) -> tuple[float, float]:
+    """Return Redis's time, Unix seconds, and how far it is ahead of PostgreSQL's; 0 within what both answers took."""
+    began_s = time.monotonic()
+    postgres_s = database_s(connection)
+    redis_s = redis_ms(client) / 1000
+    took_s, ahead_s = time.monotonic() - began_s, redis_s - postgres_s
+    return redis_s, ahead_s if abs(ahead_s) > took_s else 0.0
 
 
 def _bridge(connection: Connection, silent_s: float | None, connected_s: float | None) -> BridgeLook:

@@ -7,7 +7,7 @@ from redis.exceptions import ResponseError
 
 from ...contracts.fleet.fleet_look import CheckpointCount, Flows, Heartbeats, Integration, RecentFlow
 from ...contracts.messages.channel_names import PATTERNS
-from ...contracts.names import HEARTBEAT
+from ...contracts.names import HEARTBEAT, HEARTBEAT_KEPT_S
 from ..postgres import Connection
 from ..queries import query
 from ..redis import Client, is_foreign, masters
@@ -48,6 +48,10 @@ def _heartbeats(client: Client, checkpoints: list[CheckpointCount], at: datetime
 
 
 def _key_s(client: Client, at: datetime) -> float | None:
+    """Return the seconds since the last heartbeat; None: there is none.
+
+    The key's remaining time tells them: its value is the time of the bridge's machine, whose clock may be wrong.
+    """
     try:
         beat_s = float(client.get(HEARTBEAT) or "nan")
     except ValueError:  # another program wrote it: not our sign of life
@@ -56,4 +60,7 @@ def _key_s(client: Client, at: datetime) -> float | None:
         if not is_foreign(e):
             raise
         return None
-    return max(0.0, at.timestamp() - beat_s) if math.isfinite(beat_s) else None
+    if not math.isfinite(beat_s):
+        return None
+    left_ms = client.pttl(HEARTBEAT)  # negative: the key has no end, or it is gone meanwhile
+    return max(0.0, HEARTBEAT_KEPT_S - left_ms / 1000 if left_ms > 0 else at.timestamp() - beat_s)

@@ -1,6 +1,6 @@
 """Daily, weekly and monthly bars in PostgreSQL: a vendor's, or made from our own 1-minute bars; loaded as columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -97,14 +97,18 @@ def _on_days(symbols: Sequence[str], days: Sequence[date]) -> dict[str, object]:
 
 
 def make_weeks_and_months(
-    connection: Connection, symbols: Sequence[str], *, weeks: Sequence[date], months: Sequence[date]
+    connection: Connection, symbols: Sequence[str], *, weeks: Mapping[date, bool], months: Mapping[date, bool]
 ) -> int:
-    """Make weekly and monthly bars from daily bars, and return how many changed. weeks, months: first days."""
+    """Make weekly and monthly bars from daily bars, and return how many changed.
+
+    weeks, months: first day -> whether it has ended; a bar is final only then.
+    """
     changed = 0
     for name, starts, days in (("make_weeks", weeks, _WEEK), ("make_months", months, _MONTH)):
         if starts:
             bounds = {"first": min(starts), "last": max(starts) + days}
-            values = {"symbols": list(symbols), "starts": list(starts)} | bounds
+            ended = [start for start, has_ended in starts.items() if has_ended]
+            values = {"symbols": list(symbols), "starts": list(starts), "ended": ended} | bounds
             changed += connection.execute(query(name), values, prepare=False).rowcount
     return changed
 

@@ -9,6 +9,7 @@ import psycopg
 from redis.exceptions import NoPermissionError, RedisError
 
 from ...contracts.errors import ServerAway, TickStockError, first_line
+from ...contracts.fleet.fleet_rules import ARRIVAL_S
 from ...contracts.redis_rights import Role
 from ...contracts.settings import Servers
 from ...db import postgres, redis
@@ -130,5 +131,13 @@ def judge_clocks(clocks: Mapping[str, Clock]) -> Finding:
     latest = max(0.0, *(clock.ahead_s - clock.unsure_s for clock in clocks.values()))
     if latest - earliest <= _MAX_SKEW_S:
         return Finding("ok", "clocks", says)
-    do = "bars do not depend on it (Redis dates arrivals, PostgreSQL leases), but logs do: run NTP on each host"
+    do = "Redis's clock closes live bars, PostgreSQL's tells when daily runs are due: run NTP on each host"
+    if abs(_apart_s(clocks)) >= ARRIVAL_S:
+        return Finding("FAIL", "clocks", says, f"Redis's clock dates arrivals: live ticks are refused. {do}")
     return Finding("warn", "clocks", says, do)
+
+
+def _apart_s(clocks: Mapping[str, Clock]) -> float:
+    """Return how far the servers' clocks are apart; 0 if only one is known."""
+    ahead = [clock.ahead_s for clock in clocks.values()]
+    return max(ahead) - min(ahead)

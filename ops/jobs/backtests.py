@@ -1,7 +1,6 @@
 """Start, watch and cancel backtests that `tickstock-jobs` processes run."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +8,7 @@ import msgspec
 
 from ...contracts.errors import NothingFound
 from ...contracts.market_hours import day_of
+from ...db.look.database_clock import database_now
 from ...db.postgres import Connection
 from ...db.tables.backtests import BacktestJob, list_backtests
 from ...db.tables.jobs import JobConflict, cancel_job
@@ -27,7 +27,7 @@ def start_backtest(
 
     Raises UsageError if it cannot be done, and JobConflict if another job has this id.
     """
-    now = datetime.now(UTC)
+    now = database_now(connection)
     request = request_of(connection, fields, day_of(now))
     named = job_id or f"backtest_{now:%Y%m%d%H%M%S}_{uuid4().hex[:8]}"
     add_backtest(connection, uuid4(), Asked(named, requested_by, request), now)
@@ -63,7 +63,7 @@ def cancel_backtest(connection: Connection, job_id: str) -> None:
     one = backtest_named(connection, job_id)
     if one.ended_at is not None:
         raise JobConflict(f"backtest {job_id} has ended already: {one.status}")
-    cancel_job(connection, one.run_id, "backtest", job_id, day_of(datetime.now(UTC)))
+    cancel_job(connection, one.run_id, "backtest", job_id, day_of(database_now(connection)))
 
 
 def watch_backtest(connection: Connection, job_id: str, wait: Callable[[float], object]) -> Iterator[BacktestJob]:

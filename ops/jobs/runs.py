@@ -1,7 +1,7 @@
 """Start and watch daily runs."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -13,6 +13,7 @@ from ...contracts.market_hours import day_of
 from ...contracts.messages.processing_events import PhaseName
 from ...contracts.runs import RunParameters, Trigger, WantedRun
 from ...contracts.timeframe import LONGER
+from ...db.look.database_clock import database_now
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.tables import run_steps, runs
@@ -41,10 +42,11 @@ def day_of_run(connection: Connection, day: date | None, *, skip_market_check: b
     Raises UsageError if the market was closed on it, unless skip_market_check is set.
     """
     closures = runs.market_closures(connection)
-    latest = latest_session(datetime.now(UTC), closures).day
+    now = database_now(connection)
+    latest = latest_session(now, closures).day
     if day is None:
         return latest
-    if not _FIRST_DAY <= day <= max(latest, day_of(datetime.now(UTC))):
+    if not _FIRST_DAY <= day <= max(latest, day_of(now)):
         raise UsageError(f"{day} is in the future" if day > latest else f"{day} is before {_FIRST_DAY}")
     if not skip_market_check and session_on(day, closures) is None:
         raise UsageError(f"the market was closed on {day}: --skip-market-check starts a run for it anyway")

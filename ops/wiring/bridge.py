@@ -8,8 +8,10 @@ import structlog
 
 from ...contracts.errors import first_line
 from ...contracts.market_hours import load_calendar
+from ...db.look.database_clock import DatabaseClock
 from ...db.postgres import Connection, Database
 from ...db.schema.migrate import check_schema, recorded_partitions
+from ...db.world import REAL
 from ...workers.bridge.bridge import Bridge, BridgeOptions
 from ...workers.bridge.voice import Voice
 from ..process.shutdown import Stop
@@ -43,7 +45,14 @@ def make_bridge(where: Place, options: BridgeOptions, *, stop: Stop, tracing: "T
         client=client,
         redis_url=where.servers.redis_url,
         partitions=partitions,
-        voice=Voice(database, client, name=options.name, universe=options.universe_name, partitions=partitions),
+        voice=Voice(
+            database,
+            client,
+            name=options.name,
+            universe=options.universe_name,
+            partitions=partitions,
+            clock=DatabaseClock(REAL),
+        ),
         stop=stop,
         tracing=tracing,
     )

@@ -1,7 +1,7 @@
 """Massive's reference data: symbols, splits, closed days of the market, new companies."""
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from fractions import Fraction
 from urllib.parse import quote
 
@@ -131,7 +131,9 @@ def _closure(row: _Holiday) -> Closure:
     day = date.fromisoformat(row.date)
     if _HOLIDAYS[row.status]:
         return Closure(day, None, row.name)
-    return Closure(day, datetime.fromisoformat(row.close or "").astimezone(NEW_YORK).time(), row.name)
+    closes = datetime.fromisoformat(row.close or "")
+    closes = closes if closes.tzinfo else closes.replace(tzinfo=UTC)
+    return Closure(day, closes.astimezone(NEW_YORK).time(), row.name)
 
 
 def _add_split(row: _Split, found: dict[tuple[str, date], Split], refused: list[str]) -> None:

@@ -96,6 +96,25 @@ def test_bars_of_a_time_and_of_days(api):
     assert api.get("/api/bars", params={"symbol": "EMPTY"}).json()["bars"] == []
 
 
+@pytest.mark.parametrize(
+    ("times", "is_there"),
+    [
+        ({"from": "2025-11-21T05:00:00Z"}, True),  # midnight in New York
+        ({"from": "2025-11-21T05:00:01Z"}, False),
+        ({"from": "2025-11-21T00:00:00-05:00", "to": "2025-11-22T00:00:00-05:00"}, True),
+        ({"from": "2025-11-20T22:00:00-05:00"}, True),  # in UTC it is the 21st
+        ({"to": "2025-11-21T05:00:00Z"}, False),
+        ({"to": "2025-11-21T15:00:00Z"}, True),  # the day has begun
+        ({"to": "2025-11-21T00:00:00Z"}, False),
+        ({"from": "2025-11-21T00:00:00"}, True),
+        ({"from": "2025-11-21T20:00:00-05:00"}, False),
+    ],
+)
+def test_a_day_begins_at_midnight_in_new_york(api, times, is_there):
+    found = api.get("/api/bars", params={"symbol": "AAPL", "timeframe": "daily", **times}).json()["bars"]
+    assert [bar["time"] for bar in found] == ["2025-11-21"] * is_there
+
+
 def test_patterns_of_minutes_and_days_come_the_latest_first(api):
     day, minute = api.get("/api/patterns").json()["patterns"]
     assert (day["pattern"], day["timeframe"], day["bar"]) == ("Doji", "daily", "2025-11-21")

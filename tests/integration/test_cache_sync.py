@@ -114,6 +114,13 @@ def test_an_early_close_that_the_calendar_does_not_know_is_kept_in_new_yorks_tim
     assert rows(database, "SELECT closes_at FROM market_closure") == [(time(13),)]
 
 
+@pytest.mark.parametrize("closes_at", ["2026-11-27T18:00:00.000Z", "2026-11-27T13:00:00-05:00", "2026-11-27T18:00:00"])
+def test_a_half_day_that_the_calendar_knows_is_not_kept(database, synced, closes_at):
+    day = {"exchange": "NYSE", "date": "2026-11-27", "status": "early-close", "name": "Thanksgiving"}
+    synced(Reference(holidays=[day | {"close": closes_at}]))
+    assert rows(database, "SELECT * FROM market_closure") == []
+
+
 def test_without_a_key_nothing_is_touched_and_the_reason_is_told(database, synced):
     before = rows(database, UNIVERSES)
     payload = synced(None)

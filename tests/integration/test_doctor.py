@@ -282,13 +282,15 @@ def test_a_postgresql_that_is_too_old_or_a_standby_is_judged_by_its_words(number
         ((0.0, 0.0), (-1.001, 0.0), "warn"),
         ((0.6, 0.0), (-0.6, 0.0), "warn"),  # each near this host, and not near each other
         ((1.2, 0.3), (0.0, 0.0), "ok"),  # over a link so slow that it may be the link
-        ((-86_400.0, 0.1), (0.0, 0.0), "warn"),
+        ((-899.0, 0.1), (0.0, 0.0), "warn"),
+        ((-86_400.0, 0.1), (0.0, 0.0), "FAIL"),  # no live tick is accepted
+        ((7_200.0, 0.1), (7_200.0, 0.0), "warn"),  # this host's clock is wrong
     ],
 )
-def test_clocks_more_than_a_second_apart_are_warned_of(redis_clock, postgres_clock, level):
+def test_clocks_more_than_a_second_apart_are_named(redis_clock, postgres_clock, level):
     finding = judge_clocks({"Redis": Clock(*redis_clock), "PostgreSQL": Clock(*postgres_clock)})
     assert finding.level == level
-    assert ("run NTP on each host" in finding.do) is (level == "warn")
+    assert ("run NTP on each host" in finding.do) is (level != "ok")
 
 
 def test_the_servers_clocks_are_read(migrated_servers):

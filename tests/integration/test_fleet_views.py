@@ -207,6 +207,14 @@ def redis_memory_high(fleet):
 
 
 @contextmanager
+def redis_ahead(seconds):
+    """Let Redis's clock be another one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fleet_look, "redis_ms", lambda client: redis.redis_ms(client) + round(seconds * 1000))
+        yield
+
+
+@contextmanager
 def redis_forgets(fleet):
     """A command that stands in Redis's file for those of ours, and that its user `default` may not call."""
     fleet.client.execute_command("ACL", "SETUSER", "default", "-xclaim")
@@ -323,6 +331,8 @@ CAUSES = [
     (stale_symbols, [("warn", "STALE_SYMBOLS")]),
     (redis_evicts, [("error", "REDIS_EVICTS")]),
     (redis_no_aof, [("warn", "REDIS_NO_AOF")]),
+    (lambda _: redis_ahead(20.0), [("warn", "CLOCKS_DIFFER")]),
+    (lambda _: redis_ahead(-7_200.0), [("error", "CLOCKS_DIFFER")]),
     (redis_memory_high, [("error", "REDIS_MEMORY_HIGH")]),
     (redis_forgets, [("error", "REDIS_FORGETS")]),
     (foreign_keys, [("error", "FOREIGN_KEYS")]),

@@ -175,6 +175,10 @@ def test_the_table_of_findings_comes_of_what_the_servers_say(migrated_servers):
             found = look(migrated_servers)
         assert not {"HEARTBEAT_STALE", "APPLICATION_AWAY"} & set(codes(found))
         assert found.fleet.integration.heartbeats.subscribers == 1
+        client.set(HEARTBEAT, f"{seconds - 7200}.5", ex=118)  # set two seconds ago by a machine with another clock
+        assert "HEARTBEAT_STALE" not in codes(look(migrated_servers))
+        client.set(HEARTBEAT, f"{seconds + 7200}.5", ex=60)
+        assert "HEARTBEAT_STALE" in codes(look(migrated_servers))
         client.set(HEARTBEAT, "soon")
     assert "HEARTBEAT_STALE" in codes(look(migrated_servers))
 

@@ -229,8 +229,8 @@ def test_a_statement_on_daily_bars_is_planned_for_the_chunks_of_its_days_alone(n
     first = starts.get(name, FRIDAY)
     columns = {each: [1.0] for each in ("opens", "highs", "lows", "closes", "volumes")}
     values = columns | {
-        "symbols": ["A"], "days": [FRIDAY], "starts": [first], "first": first, "last": FRIDAY, "are_final": [True],
-        "source": "grouped",
+        "symbols": ["A"], "days": [FRIDAY], "starts": [first], "ended": [first], "first": first, "last": FRIDAY,
+        "are_final": [True], "source": "grouped",
     }  # fmt: skip
     statement = query(name).as_string(days_in_chunks)
     plan = days_in_chunks.execute(f"EXPLAIN {statement}", values, prepare=False).fetchall()

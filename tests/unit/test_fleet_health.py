@@ -168,6 +168,20 @@ CASES = [
     (redis(memory_bytes=901), "error", "REDIS_MEMORY_HIGH", "90% of maxmemory"),
     (redis(replay="drops"), "error", "REDIS_FORGETS", "MULTI/EXEC"),
     (redis(aof=False), "warn", "REDIS_NO_AOF", "no AOF"),
+    (
+        replace(HEALTHY, redis_ahead_s=10.0),
+        "warn",
+        "CLOCKS_DIFFER",
+        "10 s ahead of PostgreSQL's: live bars close early",
+    ),
+    (
+        replace(HEALTHY, redis_ahead_s=-899.0),
+        "warn",
+        "CLOCKS_DIFFER",
+        "15 min behind PostgreSQL's: live bars close",
+    ),
+    (replace(HEALTHY, redis_ahead_s=900.0), "error", "CLOCKS_DIFFER", "live ticks are refused (too_late)"),
+    (replace(HEALTHY, redis_ahead_s=-7_200.0), "error", "CLOCKS_DIFFER", "2 h behind PostgreSQL's: live ticks are"),
     (flows(never_received=9), "error", "FLOWS_NOT_RECEIVED", "9 of 9 patterns were published and never received"),
     (flows(never_received=1), "warn", "FLOWS_NOT_RECEIVED", "1 of 9 patterns"),
     (flows(never_parsed=2), "warn", "FLOWS_NOT_PARSED", "2 patterns were received and never parsed"),
@@ -252,6 +266,7 @@ def test_every_rule_has_its_case_here():
         fleet(replays=[replay("running")]),
         redis(max_memory_bytes=None, memory_bytes=10**12),
         redis(memory_bytes=900),
+        replace(HEALTHY, redis_ahead_s=-9.9),
         replace(HEALTHY, integration=None),  # not read yet
         jobs(RUN),
         jobs(replace(RUN, still_s=14.0), processes=0, connected_s=None),  # being restarted

@@ -72,8 +72,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         answers = self.server.answers
         status, headers, body = answers.pop(0) if len(answers) > 1 else answers[0]
         self.server.asked.append(self.path)
-        self.send_response(status)
-        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+        self.send_response_only(status)
+        for name, value in ({"Content-Length": str(len(body)), "Date": self.date_time_string()} | headers).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
@@ -292,6 +292,14 @@ def test_a_retry_after_in_the_past_is_no_wait(scripted, waits):
     _, rest = scripted((429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, b""), page(BAR))
     assert len(one_minute(rest)) == 1
     assert sum(waits) < 1
+
+
+@pytest.mark.parametrize("date", ["Wed, 21 Oct 2015 07:27:45 GMT", "Sat, 21 Oct 2096 07:27:45 GMT"])
+def test_a_retry_after_that_is_a_time_is_one_of_the_vendors_clock(scripted, waits, date):
+    until = date.replace(":27:45", ":28:05")
+    _, rest = scripted((429, {"Date": date, "Retry-After": until}, b""), page(BAR))
+    assert len(one_minute(rest)) == 1
+    assert round(waits[1]) == 20
 
 
 def test_a_failing_server_is_asked_again(ask, fake):

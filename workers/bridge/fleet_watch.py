@@ -16,7 +16,7 @@ _SELDOM_S = 15.0
 
 
 class FleetWatch:
-    """Reads the fleet's state repeatedly. The world's clock is also used for New York time.
+    """Reads the fleet's state repeatedly. The world's clock also gives New York time.
 
     last: the last reading, None before the first; count: readings so far; own: this process's usage at the last one.
     """

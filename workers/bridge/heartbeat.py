@@ -4,18 +4,16 @@ import json
 from datetime import datetime
 from uuid import UUID
 
-from ...contracts.names import APPLICATION_HEARTBEAT, HEARTBEAT
+from ...contracts.names import APPLICATION_HEARTBEAT, HEARTBEAT, HEARTBEAT_KEPT_S
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.redis import Client
-
-_KEPT_S = 120  # the application shows us as offline after 30 s in one place and 60 s in another
 
 
 def beat(client: Client, at: datetime) -> None:
     """Set both keys to Unix seconds. Raises Redis's errors."""
     for key in (HEARTBEAT, APPLICATION_HEARTBEAT):
-        client.set(key, str(at.timestamp()), ex=_KEPT_S)
+        client.set(key, str(at.timestamp()), ex=HEARTBEAT_KEPT_S)
 
 
 def log_alive(

@@ -17,6 +17,7 @@ from ...contracts.messages.channel_names import ERRORS
 from ...contracts.messages.message import Message
 from ...contracts.messages.streaming_messages import HealthStatus, Issue, streaming_health
 from ...contracts.messages.system_messages import Components, health_status
+from ...db.look.database_clock import DatabaseClock
 from ...db.postgres import Database, is_away
 from ...db.queries import query
 from ...db.redis import Client, masters
@@ -57,8 +58,8 @@ class _Timer:
 class Voice:
     """Makes the fleet's messages for one bridge.
 
-    name: the bridge's; universe: announced with the session; partitions: of the stream. The world's clock gives the
-    messages' times and New York time.
+    name: the bridge's; universe: announced with the session; partitions: of the stream. The database's clock gives the
+    messages' times and New York time; without `clock`, the world's.
     """
 
     def __init__(
@@ -70,7 +71,11 @@ class Voice:
         universe: str,
         partitions: int,
         world: World = REAL,
+        clock: DatabaseClock | None = None,
     ) -> None:
+        self._host = world  # the application, on the same machine, compares the heartbeat with its clock
+        world = world if clock is None else clock.world
+        self._clock = clock
         self._database = database
         self._client = client
         self._name = name
@@ -125,6 +130,7 @@ class Voice:
     def begin(self, epoch: int) -> list[Message]:
         """Become the active voice: continue the session or start one. Raises psycopg.Error."""
         self._forget()
+        self._read_clock()
         said = self._sessions.resume(self._world.utc_now())
         self._watch.begin(self._database.connection)
         self._epoch = epoch
@@ -139,7 +145,7 @@ class Voice:
     def beat(self, now_s: float) -> None:
         """Set the heartbeat key if due. Raises Redis's errors."""
         if self._key_timer.is_due(now_s):
-            heartbeat.beat(self._client, self._world.utc_now())
+            heartbeat.beat(self._client, self._host.utc_now())
             self._key_timer.done(now_s)
 
     def speak(self, now_s: float) -> list[Message]:
@@ -201,6 +207,7 @@ class Voice:
             self._announce_timer.done(now_s)  # it was announced in `begin`
         self._uptime_s = now_s - self._began_s
         try:
+            self._read_clock()
             self._keep_session(at, now_s)
             self._watch_errors(at, now_s)
             self.fleet.read(self._database.connection, now_s)
@@ -212,6 +219,10 @@ class Voice:
             self._note_away(e, at, now_s)
             return
         self._away = None
+
+    def _read_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.read(self._database.connection)
 
     def _keep_session(self, at: datetime, now_s: float) -> None:
         said = self._sessions.turn(at)

@@ -9,7 +9,7 @@ import structlog
 from ...contracts.daily.reference import Closure, Listing, Ticker
 from ...contracts.daily.universe_rules import IPO_DAYS, THEMES, MadeUniverse, universes_of
 from ...contracts.errors import RestAway, RestBroken, RestRefused
-from ...contracts.market_hours import hours_of
+from ...contracts.market_hours import NEW_YORK, hours_of
 from ...contracts.messages.processing_events import CacheMode
 from ...contracts.runs import StepResult
 from ...contracts.universe import UniverseEntry
@@ -102,7 +102,7 @@ def _is_unknown(closure: Closure) -> bool:
     hours = hours_of(closure.day)
     if hours is None or closure.closes_at is None:
         return hours is not None
-    return hours.closes != datetime.combine(closure.day, closure.closes_at, hours.closes.tzinfo)
+    return hours.closes != datetime.combine(closure.day, closure.closes_at, NEW_YORK)
 
 
 def _prepare_market_caps(connection: Connection, work: StepWork, reference: Reference) -> Write:

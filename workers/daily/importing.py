@@ -1,11 +1,12 @@
 """The steps of the import: a vendor's splits and whole days, then the missing bars of single symbols, weeks, months."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import structlog
 
 from ...contracts.daily.day_bars import joined
+from ...contracts.daily.trading_days import Closures
 from ...contracts.errors import TickStockError
 from ...contracts.messages.message import Message
 from ...contracts.runs import StepResult
@@ -18,7 +19,7 @@ from ...db.tables.run_results import add_messages
 from ...db.tables.splits import add_new_splits
 from . import import_days
 from .import_days import MAX_SINGLE_SYMBOLS, SPLITS, SPLITS_AHEAD, final_days
-from .market_days import start_of, whole_day
+from .market_days import has_ended, start_of, whole_day
 from .run_errors import source_failed, splits_refused
 from .sources import NO_SOURCE, VENDOR_ERRORS, Answer, SymbolAnswers, ask_for_day, ask_for_symbols, order_of
 from .step_work import StepWork, Write
@@ -119,7 +120,8 @@ def _prepare_symbols(connection: Connection, work: StepWork) -> Write:
     single = work.ask(lambda: ask_for_symbols(source, holes)) if source and holes else SymbolAnswers()
     bars, failed = joined(single.bars), single.failed
     said = [_source_failed(single.error, "aggregates", f"{len(failed)} symbols", work)] if single.error else []
-    final = final_days(days, datetime.fromtimestamp(work.now_s, UTC), work.closures)
+    at = datetime.fromtimestamp(work.now_s, UTC)
+    final = final_days(days, at, work.closures)
 
     def write(connection: Connection) -> StepResult:
         lock_missing_chunks(connection, days)
@@ -130,7 +132,7 @@ def _prepare_symbols(connection: Connection, work: StepWork) -> Write:
             for session in work.sessions
         ]
         changed += daily_bars.import_own_days(connection, wanted)
-        weeks, months = (sorted({start_of(timeframe, day) for day in days}) for timeframe in ("weekly", "monthly"))
+        weeks, months = (_ended(timeframe, days, at, work.closures) for timeframe in ("weekly", "monthly"))
         changed += daily_bars.make_weeks_and_months(connection, symbols, weeks=weeks, months=months)
         there = daily_bars.count_days(connection, symbols, days)
         why = "; ".join(answer["error"] for answer in answers.values() if "error" in answer)
@@ -143,6 +145,12 @@ def _prepare_symbols(connection: Connection, work: StepWork) -> Write:
         return StepResult(sum(there.values()), changed, missing, detail)
 
     return write
+
+
+def _ended(timeframe: str, days: Sequence[date], at: datetime, closures: Closures) -> dict[date, bool]:
+    """Return the weeks or months of some days, by first day, and whether each has ended."""
+    starts = sorted({start_of(timeframe, day) for day in days})
+    return {start: has_ended(timeframe, start, at, closures) for start in starts}
 
 
 def _no_bars(why: str) -> str:

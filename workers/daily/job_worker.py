@@ -11,6 +11,7 @@ from ...contracts.errors import RestStopped, ServerAway, StepUnwanted
 from ...contracts.runs import Step
 from ...contracts.stop import Stop
 from ...db import metrics, postgres
+from ...db.look.database_clock import database_s
 from ...db.postgres import Connection, Database
 from ...db.redis import Client
 from ...db.streams.jobs_stream import DealtStep, JobsStream
@@ -141,7 +142,7 @@ class JobWorker(PatientLoop):
         def ask(question: Callable[[], T]) -> T:
             return self._asking.ask(question, keep)
 
-        return prepare(connection, run, step, self._world.unix_ns() / 1e9, sources=self._sources, ask=ask)
+        return prepare(connection, run, step, database_s(connection), sources=self._sources, ask=ask)
 
     def _go_on(self, dealt: DealtStep, step: Step) -> Callable[[], None]:
         """Return a function for long steps: twice a second it renews the claim of the step, or raises StepUnwanted."""
@@ -164,7 +165,7 @@ class JobWorker(PatientLoop):
         connection = self.database.connection
         if refusals_s:
             said = quota_used_up(
-                now_s=self._world.unix_ns() / 1e9,
+                now_s=database_s(connection),
                 run_id=str(step.key.run_id),
                 phase=step.key.phase,
                 seconds=max(refusals_s),
@@ -189,7 +190,7 @@ class JobWorker(PatientLoop):
             fail_step(connection, step, why)
             if step.attempt >= ATTEMPTS and len(step.symbols) <= 1:  # a failed batch is first divided
                 said = step_failed(
-                    now_s=self._world.unix_ns() / 1e9,
+                    now_s=database_s(connection),
                     run_id=str(step.key.run_id),
                     phase=step.key.phase,
                     timeframe=step.key.timeframe,

@@ -60,14 +60,29 @@ def start_of(timeframe: str, day: date) -> date:
 def bars_ending(timeframe: str, sessions: Sequence[Session], closures: Closures = NO_CLOSURES) -> list[BarEnd]:
     """Return the bars of a timeframe whose last session is one of these, oldest first.
 
-    An incomplete week or month is left out: its detections would change with each day.
+    An incomplete week or month is left out: its detections would change with each day. A week ends with its last
+    trading day, also in a run of the Saturday after it: its results have one time, so that a second run replaces them.
     """
     ends = {}
     for session in sessions:
         start = start_of(timeframe, session.day)
-        if timeframe == "daily" or start_of(timeframe, _next_day(session.day, closures)) != start:
+        if timeframe == "daily":
             ends[start] = BarEnd(start, session.closes)
+        elif start_of(timeframe, _next_day(session.day, closures)) != start:
+            ends[start] = BarEnd(start, _last_of(start, session, closures).closes)
     return list(ends.values())
+
+
+def has_ended(timeframe: str, start: date, at: datetime, closures: Closures = NO_CLOSURES) -> bool:
+    """Tell whether the last session of a week or month had ended at a time. start: its first day."""
+    following = start + timedelta(days=7) if timeframe == "weekly" else (start + timedelta(days=31)).replace(day=1)
+    return at >= _last_of(start, session_if_open(following - _DAY, closures), closures).closes
+
+
+def _last_of(start: date, session: Session, closures: Closures) -> Session:
+    """Return the last trading day's session from `start` to a session; the latter if there is no trading day."""
+    days = (session.day - _DAY * ago for ago in range((session.day - start).days + 1))
+    return next((found for day in days if (found := session_on(day, closures)) is not None), session)
 
 
 def _next_day(day: date, closures: Closures) -> date:

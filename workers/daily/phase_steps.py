@@ -126,9 +126,13 @@ class _Loaded(NamedTuple):
 
 
 def _load(connection: Connection, work: StepWork) -> _Loaded:
-    """Load a step's bars, adjusted to the unit of the newest day, and select the bars to run detectors on."""
+    """Load a step's bars, adjusted to the unit of the newest day, and select the bars to run detectors on.
+
+    The bar of a session that has not ended is left out: what is found on it would change until the close.
+    """
     timeframe, symbols = work.step.key.timeframe, work.step.symbols
-    ends = bars_ending(timeframe, work.sessions, work.closures)
+    ended = [session for session in work.sessions if session.closes.timestamp() <= work.now_s]
+    ends = bars_ending(timeframe, ended, work.closures)
     scope = Scope(timeframe, symbols, {first_minute(end.start): end.closes for end in ends})
     if not ends:
         none = np.zeros(0)

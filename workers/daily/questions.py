@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from ...contracts.daily.trading_days import Closures, Session
 from ...db.postgres import Connection
 from ...db.tables import daily_bars, runs
 from ...db.tables.run_steps import Question
@@ -12,6 +13,8 @@ from .caching import NO_KEY, questions_of
 from .import_days import AGAIN, SPLITS, asks_by_symbol, days_to_ask, final_from, waits_until
 from .market_days import sessions_of_run
 from .sources import Sources
+
+_ON_BARS = ("indicators", "patterns")  # phases that examine bars
 
 
 class Plan(NamedTuple):
@@ -34,6 +37,8 @@ def plan_questions(connection: Connection, run: AliveRun, phase: str, sources: S
     """
     if phase == "import" and sources.days:
         return _plan_import(connection, run, sources, waits=waits)
+    if phase in _ON_BARS:
+        return Plan(note=_of_open_session(connection, run, phase))
     if phase == "cache_sync":
         return (
             Plan(questions_of(run.parameters.cache_mode)) if sources.reference else Plan(note=f"cache_sync: {NO_KEY}")
@@ -41,12 +46,24 @@ def plan_questions(connection: Connection, run: AliveRun, phase: str, sources: S
     return Plan()
 
 
-def _plan_import(connection: Connection, run: AliveRun, sources: Sources, *, waits: bool) -> Plan:
-    closures = runs.market_closures(connection)
-    wanted, at = run.parameters, datetime.fromtimestamp(run.now_s, UTC)
-    sessions = sessions_of_run(
+def _of_open_session(connection: Connection, run: AliveRun, phase: str) -> str | None:
+    """Say that the last session of a run has not ended, so that the phase leaves it out; None: it has ended."""
+    session = _sessions(run, runs.market_closures(connection))[-1]
+    if session.closes.timestamp() <= run.now_s:
+        return None
+    return f"{phase}: not of {session.day}, its session has not ended"
+
+
+def _sessions(run: AliveRun, closures: Closures) -> list[Session]:
+    wanted = run.parameters
+    return sessions_of_run(
         run.run_date, wanted.lookback_days, skip_market_check=wanted.skip_market_check, closures=closures
     )
+
+
+def _plan_import(connection: Connection, run: AliveRun, sources: Sources, *, waits: bool) -> Plan:
+    closures = runs.market_closures(connection)
+    at, sessions = datetime.fromtimestamp(run.now_s, UTC), _sessions(run, closures)
     symbols, days = run.symbols or [], [session.day for session in sessions]
     known = daily_bars.vendor_days(connection, symbols, days[0] - AGAIN, days[-1])
     again = [

@@ -14,7 +14,7 @@ Write = Callable[[Connection], StepResult]  # called in the step's transaction
 
 
 class StepWork(NamedTuple):
-    """A step, its run, and the run's days. now_s: Unix seconds. ask: runs a question to a vendor."""
+    """A step, its run, and the run's days. now_s: Unix seconds, the database's. ask: runs a question to a vendor."""
 
     run: PinnedRun
     step: Step

@@ -79,7 +79,8 @@ WITH days AS MATERIALIZED (
 )
 SELECT symbol, start, (array_agg(open / factor ORDER BY date))[1], max(high / factor), min(low / factor),
        (array_agg(close / factor ORDER BY date DESC))[1], sum(volume * factor),
-       CASE WHEN count(DISTINCT provenance) = 1 THEN min(provenance) ELSE 'mixed' END, bool_and(is_final)
+       CASE WHEN count(DISTINCT provenance) = 1 THEN min(provenance) ELSE 'mixed' END,
+       bool_and(is_final) AND start = ANY (%(ended)s::date[])
   FROM (SELECT d.*, (SELECT split_factor(c.ratio) FROM corporate_action c
                       WHERE c.symbol = d.symbol AND c.ex_date > d.date AND c.ex_date <= d.last_day) AS factor
           FROM days d WHERE d.start = ANY (%(starts)s::date[])) AS d
@@ -100,7 +101,8 @@ WITH days AS MATERIALIZED (
 )
 SELECT symbol, start, (array_agg(open / factor ORDER BY date))[1], max(high / factor), min(low / factor),
        (array_agg(close / factor ORDER BY date DESC))[1], sum(volume * factor),
-       CASE WHEN count(DISTINCT provenance) = 1 THEN min(provenance) ELSE 'mixed' END, bool_and(is_final)
+       CASE WHEN count(DISTINCT provenance) = 1 THEN min(provenance) ELSE 'mixed' END,
+       bool_and(is_final) AND start = ANY (%(ended)s::date[])
   FROM (SELECT d.*, (SELECT split_factor(c.ratio) FROM corporate_action c
                       WHERE c.symbol = d.symbol AND c.ex_date > d.date AND c.ex_date <= d.last_day) AS factor
           FROM days d WHERE d.start = ANY (%(starts)s::date[])) AS d

@@ -1,6 +1,7 @@
 -- bars_of_symbol --
 -- The last bars of one timeframe, oldest first. Only one branch has rows: the first condition of the others is false. As
 -- JSON, because the tables may be the application's, without some of our columns; after the LIMIT, because it is slow.
+-- A day begins at midnight in New York, as in longer_bars.
 SELECT coalesce(to_char((bar ->> 'timestamp')::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                 bar ->> 'date', bar ->> 'week_start', bar ->> 'month_start') AS at,
        (bar ->> 'open')::float8, (bar ->> 'high')::float8, (bar ->> 'low')::float8, (bar ->> 'close')::float8,
@@ -33,17 +34,20 @@ SELECT coalesce(to_char((bar ->> 'timestamp')::timestamptz AT TIME ZONE 'UTC', '
     UNION ALL
     SELECT to_jsonb(b) AS bar FROM (
         SELECT * FROM ohlcv_daily WHERE %(timeframe)s = 'daily' AND symbol = %(symbol)s
-           AND date >= coalesce((%(from)s::timestamptz)::date, '-infinity') AND date < coalesce((%(to)s::timestamptz)::date, 'infinity')
+           AND date > coalesce(((%(from)s::timestamptz - interval '1 us') AT TIME ZONE 'America/New_York')::date, '-infinity')
+           AND date <= coalesce(((%(to)s::timestamptz - interval '1 us') AT TIME ZONE 'America/New_York')::date, 'infinity')
          ORDER BY date DESC LIMIT %(limit)s) AS b
     UNION ALL
     SELECT to_jsonb(b) AS bar FROM (
         SELECT * FROM ohlcv_weekly WHERE %(timeframe)s = 'weekly' AND symbol = %(symbol)s
-           AND week_start >= coalesce((%(from)s::timestamptz)::date, '-infinity') AND week_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
+           AND week_start > coalesce(((%(from)s::timestamptz - interval '1 us') AT TIME ZONE 'America/New_York')::date, '-infinity')
+           AND week_start <= coalesce(((%(to)s::timestamptz - interval '1 us') AT TIME ZONE 'America/New_York')::date, 'infinity')
          ORDER BY week_start DESC LIMIT %(limit)s) AS b
     UNION ALL
     SELECT to_jsonb(b) AS bar FROM (
         SELECT * FROM ohlcv_monthly WHERE %(timeframe)s = 'monthly' AND symbol = %(symbol)s
-           AND month_start >= coalesce((%(from)s::timestamptz)::date, '-infinity') AND month_start < coalesce((%(to)s::timestamptz)::date, 'infinity')
+           AND month_start > coalesce(((%(from)s::timestamptz - interval '1 us') AT TIME ZONE 'America/New_York')::date, '-infinity')
+           AND month_start <= coalesce(((%(to)s::timestamptz - interval '1 us') AT TIME ZONE 'America/New_York')::date, 'infinity')
          ORDER BY month_start DESC LIMIT %(limit)s) AS b
 ) AS bars ORDER BY at;
 

@@ -7,6 +7,7 @@ import structlog
 
 from ....contracts.errors import UsageError
 from ....contracts.market_hours import day_of
+from ....db.look.database_clock import database_now
 from ....db.postgres import Connection
 from ....db.tables.jobs import NewJob, add_job, cancel_job
 from ....db.tables.run_results import add_messages
@@ -27,7 +28,7 @@ class TakeBacktest:
 
     def __call__(self, connection: Connection, body: bytes) -> None:
         """Add the backtest. If it cannot be done, add it as failed, and raise UsageError."""
-        now = self._world.utc_now()
+        now = database_now(connection)
         asked = read_backtest(connection, body, day_of(now))
         if add_backtest(connection, self._world.uuid(), asked, now):
             log.info("backtest requested", job_id=asked.job_id, requested_by=asked.requested_by)
@@ -43,7 +44,7 @@ class TakeCancel:
 
     def __call__(self, connection: Connection, body: bytes) -> None:
         """Cancel a backtest; publish the end at once if the backtest has not arrived yet. Raises UsageError."""
-        job_id, now = read_cancel(body), self._world.utc_now()
+        job_id, now = read_cancel(body), database_now(connection)
         with connection.transaction():
             if not cancel_job(connection, self._world.uuid(), "backtest", job_id, day_of(now)):
                 add_messages(connection, failed_said(job_id, CANCELLED, now_s=now.timestamp()))
