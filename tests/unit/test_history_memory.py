@@ -128,8 +128,10 @@ def test_below_the_bound_nothing_is_let_go():
 
 def test_a_step_loads_a_share_of_the_bound_and_never_nothing():
     memory = HistoryMemory(1 << 20)
-    memory.begin([detector_of(1) for _ in range(8)])
-    assert [memory.symbols_of_a_step(timeframes) for timeframes in (1, 5)] == [3, 1]
+    memory.begin([detector_of(1) for _ in range(2)])
+    assert [memory.symbols_of_a_step(timeframes) for timeframes in (1, 5)] == [10, 3]
+    memory.begin([detector_of(1) for _ in range(100)])
+    assert memory.symbols_of_a_step(5) == 1
     memory = HistoryMemory(1 << 40)
     memory.begin([detector_of(1)])
     assert memory.symbols_of_a_step(5) == 256
