@@ -64,8 +64,8 @@ def read_entry_name(text: str) -> UniverseEntry:
 def symbols_of_text(text: str, where: str) -> list[str]:
     """Read a file's text: JSON as in cache_entries, CSV with a heading symbol or ticker, or plain lines.
 
-    CSV may have commas, semicolons or tabs between its cells. Plain lines hold symbols separated by commas or blanks; `#` starts a comment. where: the source's name in errors.
-    Raises UsageError.
+    CSV may have commas, semicolons or tabs between its cells. Plain lines hold symbols separated by commas or blanks;
+    `#` starts a comment. where: the source's name in errors. Raises UsageError.
     """
     text = text.removeprefix("\ufeff").lstrip()
     if text[:1] in ("[", "{"):

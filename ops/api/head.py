@@ -1,5 +1,6 @@
 """HEAD: the headers of what GET would answer, as HTTP wants it of every server; monitors and `curl -I` ask so."""
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 _ENDLESS = "/events"
@@ -13,6 +14,7 @@ class AnswersHead:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, HEAD as GET."""
-        if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] != _ENDLESS:
-            scope = {**scope, "method": "GET"}  # type: ignore[typeddict-item]  # it is a scope of HTTP
+        if scope["type"] == ScopeType.HTTP and scope["method"] == "HEAD" and scope["path"] != _ENDLESS:
+            scope = scope.copy()  # uvicorn looks at its own
+            scope["method"] = "GET"
         await self._app(scope, receive, send)

@@ -27,8 +27,8 @@ _WHY = {
     400: "the request cannot be read",
     401: "X-API-Key is missing or wrong",
     404: "nothing has this name",
-    409: "another run is active (`run_id` names it), or another job has this id, or the job has ended, or the key was used for another "
-    "request",
+    409: "another run is active (`run_id` names it), or another job has this id, or the job has ended, or the key was "
+    "used for another request",
     413: "the body is larger than 64 KiB",
     415: "the body is not application/json",
     422: "a value names something that does not exist, or is out of bounds",

@@ -251,13 +251,17 @@ def test_one_word_that_is_no_symbol_names_a_universe_as_in_the_schedule(database
     write_universe(database, UniverseEntry("index", "AAPL"), ["IBM"], kind="stock_universe")
     asked = {}
     for word in ("SP500", "index:sp500", "AAPL", "NEWCOMER"):
-        ran = tickstock("run", "start", "--no-wait", "--date", "2025-11-21", "--universe", word, servers=migrated_servers)
+        options = ("--no-wait", "--date", "2025-11-21", "--universe", word)
+        ran = tickstock("run", "start", *options, servers=migrated_servers)
         assert ran.returncode == 0, ran.stderr
         asked[word] = rows(database, "SELECT universe FROM run")
         database.execute("DELETE FROM run")
     assert asked == {
-        "SP500": [("index:sp500",)], "index:sp500": [("index:sp500",)], "AAPL": [("AAPL",)], "NEWCOMER": [("NEWCOMER",)],
-    }  # fmt: skip
+        "SP500": [("index:sp500",)],
+        "index:sp500": [("index:sp500",)],
+        "AAPL": [("AAPL",)],
+        "NEWCOMER": [("NEWCOMER",)],
+    }
 
 
 def test_what_cannot_be_started_is_refused_with_what_is_known(database, migrated_servers, tickstock):

@@ -19,7 +19,12 @@ TRADES = TradeFigures(
     best=1_016.68, worst=-9_806.69, profit_factor=0.44, average_bars=22.18,
 )  # fmt: skip
 REQUEST = Request(
-    symbols=("AAPL",), patterns=("Price_Breakout",), start="2025-01-02", end="2025-12-31", timeframe="daily", rules=Rules()
+    symbols=("AAPL",),
+    patterns=("Price_Breakout",),
+    start="2025-01-02",
+    end="2025-12-31",
+    timeframe="daily",
+    rules=Rules(),
 )
 MONEY = {"1,082,285.14", "-117,714.86", "-454.23", "1,016.68", "-9,806.69"}
 

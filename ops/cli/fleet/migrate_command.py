@@ -17,6 +17,7 @@ from ..parts.setting import option
 
 _LONGEST_DAYS = 36_500
 
+
 @click.command(context_settings=CONTEXT, short_help="Bring the database's schema up to date.")
 @partitions_option
 @option(
@@ -24,7 +25,9 @@ _LONGEST_DAYS = 36_500
     is_flag=True,
     help="Make ohlcv_1min a hypertable of TimescaleDB, even if it has bars. The options below need this one.",
 )
-@option("--chunk-days", type=click.IntRange(1, _LONGEST_DAYS), show_default="1", help="Days in a chunk, for new chunks.")
+@option(
+    "--chunk-days", type=click.IntRange(1, _LONGEST_DAYS), show_default="1", help="Days in a chunk, for new chunks."
+)
 @option(
     "--compress-after-days",
     type=click.IntRange(0, _LONGEST_DAYS),

@@ -102,7 +102,7 @@ class LoadMoves(RunMoves):
             runs.add_note(self.connection, run_id, f"daily bars: {given or 'none'}")
         faults = [one.why for one in runs.failures_of(self.connection, run_id) if one.symbol == EVERY_SYMBOL]
         if faults:
-            worst = min(faults, key=lambda why: why.endswith(NOTHING))  # a file that cannot be read before a missing one
+            worst = min(faults, key=lambda why: why.endswith(NOTHING))  # rather a wrong answer than a missing file
             runs.add_note(
                 self.connection, run_id, f"{len(faults)} questions to the sources had no answer, such as {worst}"
             )
