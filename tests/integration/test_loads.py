@@ -164,7 +164,7 @@ def test_a_load_says_once_what_its_files_lack_and_which_could_not_be_read(migrat
         log = sender.state("files", "completed")["log_messages"]
     bad = f"{before[0]}.csv is not a file of day aggregates: Column 'ticker' in include_columns does not exist"
     assert log[0] == "daily bars: 1 flat"
-    assert log[1].startswith(f"3 questions to the sources had no answer, such as {before[0]}: flat: {bad}")
+    assert log[1].startswith(f"questions to the sources without an answer: 3, such as {before[0]}: flat: {bad}")
     assert log[2].startswith("GONE: no bars of that day: ")
     assert (log[2].count(bad), log[2].count("no source has a bar of that day"), len(log)) == (1, 1, 3)
 

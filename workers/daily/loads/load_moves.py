@@ -104,7 +104,7 @@ class LoadMoves(RunMoves):
         if faults:
             worst = min(faults, key=lambda why: why.endswith(NOTHING))  # rather a wrong answer than a missing file
             runs.add_note(
-                self.connection, run_id, f"{len(faults)} questions to the sources had no answer, such as {worst}"
+                self.connection, run_id, f"questions to the sources without an answer: {len(faults)}, such as {worst}"
             )
 
 
