@@ -45,10 +45,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Backtest", "backtest", "bars", "indicators", "patterns", "plot"]
 
-Moment = datetime | str | None  # without a zone it is UTC; text as 2026-03-02T14:30
+Moment = datetime | date | str | None  # without a zone it is UTC; text as 2026-03-02T14:30; a day begins at 0:00 UTC
 Names = str | Sequence[str]
 
 _TIMEFRAMES = (*INTRADAY, *LONGER)
+_MOST_ROWS = 2**31  # polars counts the rows of a group in 32 bits
 _TIME = pl.Datetime("us", "UTC")
 _BAR = {
     "symbol": pl.String,
@@ -98,9 +99,10 @@ def bars(
     start, end: range of the bars' starts, without the end. last: only the latest so many bars of each symbol. Raises
     UsageError for a wrong argument, SetupError or ServerAway if the database cannot be used.
     """
-    _expect_timeframe(timeframe)
+    _expect_one_timeframe(timeframe)
+    values, zone, last = _values(symbols, start, end), _zone(zone).key, _count(last)
     with closing(_connect(database)) as connection, connection.cursor() as cursor:
-        columns = rows.select_bars(cursor, _values(symbols, start, end), timeframe)
+        columns = rows.select_bars(cursor, values, timeframe)
         schema = {name: _BAR[name] for name in columns}
         table = ((symbol, at, *(_as_float(number) for number in numbers)) for symbol, at, *numbers in cursor)
         return _last(_frame(table, schema, zone), ["symbol"], last)
@@ -123,7 +125,7 @@ def patterns(
     timeframe, names: only these; None: all. The other arguments are those of `bars`.
     """
     _expect_timeframe(timeframe)
-    values, wanted = _values(symbols, start, end), _names(names)
+    values, wanted, zone, last = _values(symbols, start, end), _names(names), _zone(zone).key, _count(last)
     found: list[tuple[Any, ...]] = []
     with closing(_connect(database)) as connection, connection.cursor() as cursor:
         if timeframe not in LONGER:
@@ -152,7 +154,7 @@ def indicators(
     last: rows of each output of each indicator and timeframe. The other arguments are those of `patterns`.
     """
     _expect_timeframe(timeframe)
-    values, wanted = _values(symbols, start, end), _names(names)
+    values, wanted, zone, last = _values(symbols, start, end), _names(names), _zone(zone).key, _count(last)
     found: list[tuple[Any, ...]] = []
     with closing(_connect(database)) as connection, connection.cursor() as cursor:
         if timeframe not in LONGER:
@@ -203,6 +205,7 @@ def backtest(
     start, end: days, both included. rules: the fields of `Rules`, such as stop_loss_pct=0.02, max_bars=10, short=False.
     Raises NothingFound if no symbol has bars.
     """
+    zone = _zone(zone).key
     request = Request(
         symbols=tuple(_names(symbols) or ()),
         patterns=tuple(_names(patterns) or ()),
@@ -240,7 +243,10 @@ def plot(
     last: draw the latest so many bars. Raises NothingFound if there is no bar.
     """
     _expect_matplotlib()
-    _expect_timeframe(timeframe)
+    _expect_one_timeframe(timeframe)
+    if not isinstance(symbol, str):
+        raise UsageError(f"symbol {symbol!r} is not a text: a picture shows one symbol")
+    last = _count(last) or 1
     from .ops.output.chart import candle_of, candles, pattern_of  # noqa: PLC0415  # matplotlib is an extra
 
     values, shown_in = _values(symbol, start, end), _zone(zone)
@@ -298,6 +304,14 @@ def _last(frame: pl.DataFrame, each: list[str], last: int | None) -> pl.DataFram
     return frame if last is None else frame.group_by(each, maintain_order=True).tail(last)
 
 
+def _count(last: int | None) -> int | None:
+    if last is None:
+        return None
+    if not isinstance(last, int) or isinstance(last, bool) or last < 1:
+        raise UsageError(f"last {last!r} is not a whole number from 1 on")
+    return min(last, _MOST_ROWS)
+
+
 def _as_float(number: Any) -> float | str | None:
     return number if number is None or isinstance(number, str) else float(number)
 
@@ -307,6 +321,8 @@ def _connect(database: str | None) -> postgres.Connection:
         environment = with_secrets(os.environ)
         servers = None if environment.get("DATABASE_URL") else servers_from(environment)
         database = environment.get("DATABASE_URL") or (servers.database_url if servers else None)
+    if not isinstance(database, str | None):
+        raise UsageError(f"database {database!r} is not a text")
     if not database:
         raise UsageError("no database is named: give its address, or set DATABASE_URL (`tickstock urls` prints it)")
     connection = postgres.connect(database, name="tickstock-frames")
@@ -323,7 +339,15 @@ def _values(symbols: Names | None, start: Moment, end: Moment) -> dict[str, Any]
 
 
 def _names(names: Names | None) -> list[str] | None:
-    return None if names is None else [names] if isinstance(names, str) else list(names)
+    if names is None:
+        return None
+    if not isinstance(names, str | Iterable):
+        raise UsageError(f"{names!r} is neither a name nor a list of names")
+    listed = [names] if isinstance(names, str) else list(names)
+    for name in listed:
+        if not isinstance(name, str) or not name.isprintable():
+            raise UsageError(f"{name!r} is not a name: a text of printable characters is needed")
+    return listed
 
 
 def _moment(at: Moment) -> datetime | None:
@@ -332,19 +356,31 @@ def _moment(at: Moment) -> datetime | None:
             at = datetime.fromisoformat(at)
         except ValueError as e:
             raise UsageError(f"{at!r} is not an ISO-8601 time such as 2026-03-02T14:30") from e
-    return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
+    if at is None:
+        return None
+    if isinstance(at, date) and not isinstance(at, datetime):
+        at = datetime(at.year, at.month, at.day, tzinfo=UTC)
+    if not isinstance(at, datetime):
+        raise UsageError(f"{at!r} is not a time: a datetime, a date or a text such as 2026-03-02T14:30 is needed")
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as e:
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as e:  # OSError: it names a folder, or is too long
         raise UsageError(f"there is no time zone {name!r}; there are UTC, America/New_York and the like") from e
 
 
 def _expect_timeframe(timeframe: str | None) -> None:
     if timeframe is not None and timeframe not in _TIMEFRAMES:
         raise UsageError(f"timeframe {timeframe!r} is not one of {', '.join(_TIMEFRAMES)}")
+
+
+def _expect_one_timeframe(timeframe: str) -> None:
+    if timeframe is None:
+        raise UsageError(f"timeframe None is not one of {', '.join(_TIMEFRAMES)}")
+    _expect_timeframe(timeframe)
 
 
 def _longer(timeframe: str | None) -> list[str]:

@@ -11,6 +11,7 @@ from .spellings.tick_values import NotATick, symbol_of
 EVERY_SYMBOL = "*"
 _SEPARATORS = str.maketrans(",;\t", "   ")
 _HEADINGS = ("symbol", "ticker")
+_CELL_SEPARATORS = ",;\t"
 _MAX_NAME_LENGTH = 100  # cache_entries.name and .key
 _FILE_ENDINGS = (".txt", ".csv", ".json")
 
@@ -63,8 +64,8 @@ def read_entry_name(text: str) -> UniverseEntry:
 def symbols_of_text(text: str, where: str) -> list[str]:
     """Read a file's text: JSON as in cache_entries, CSV with a heading symbol or ticker, or plain lines.
 
-    Plain lines hold symbols separated by commas or blanks; `#` starts a comment. where: the source's name in errors.
-    Raises UsageError.
+    CSV may have commas, semicolons or tabs between its cells. Plain lines hold symbols separated by commas or blanks;
+    `#` starts a comment. where: the source's name in errors. Raises UsageError.
     """
     text = text.removeprefix("\ufeff").lstrip()
     if text[:1] in ("[", "{"):
@@ -73,9 +74,9 @@ def symbols_of_text(text: str, where: str) -> list[str]:
         except NotJson as e:
             raise UsageError(f"{where} is not JSON: {e}") from e
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    column = _column_of_symbols(lines[0]) if lines else None
-    if column is not None:
-        return _checked(_cells(lines[1:], column), where)
+    heading = _heading_of(lines[0]) if lines else None
+    if heading is not None:
+        return _checked(_cells(lines[1:], heading), where)
     return _checked(" ".join(line.partition("#")[0] for line in lines).translate(_SEPARATORS).split(), where)
 
 
@@ -99,14 +100,23 @@ def value_with(former: object, symbols: Iterable[str]) -> Any:
     return former | {place: members, "count": len(wanted)}
 
 
-def _column_of_symbols(heading: str) -> int | None:
-    names = [name.strip(' "').lower() for name in heading.split(",")]
-    return next((names.index(name) for name in _HEADINGS if name in names), None)
+def _heading_of(line: str) -> tuple[str, int] | None:
+    """Return what separates a file's cells, and the column of symbols; None: the line is not a heading.
+
+    Spreadsheets write semicolons where a comma is the sign of decimals.
+    """
+    for separator in _CELL_SEPARATORS:
+        names = [name.strip(' "').lower() for name in line.split(separator)]
+        for name in _HEADINGS:
+            if name in names:
+                return separator, names.index(name)
+    return None
 
 
-def _cells(lines: Iterable[str], column: int) -> list[str]:
+def _cells(lines: Iterable[str], heading: tuple[str, int]) -> list[str]:
+    separator, column = heading
     try:
-        return [row[column] if column < len(row) else "" for row in csv.reader(lines)]
+        return [row[column] if column < len(row) else "" for row in csv.reader(lines, delimiter=separator)]
     except csv.Error as e:
         raise UsageError(f"not a list of symbols: {e}") from e
 

@@ -1,12 +1,13 @@
 """Recognize a binary file by its first bytes, to explain it to a user who named it as a text file. Pure."""
 
 PEEK_BYTES = 512
+GZIP = b"\x1f\x8b"
 
 # https://en.wikipedia.org/wiki/List_of_file_signatures
 _STARTS = (
     (b"PK\x03\x04", "a zip file (or a spreadsheet): unpack it first, or save it as CSV"),
     (b"PAR1", "a Parquet file: write it as CSV first"),
-    (b"\x1f\x8b", "a gzip file in a gzip file: unpack it once"),
+    (GZIP, "a gzip file in a gzip file: unpack it once"),
     (b"\x28\xb5\x2f\xfd", "a zstd file: unpack it first, with unzstd"),
     (b"BZh", "a bzip2 file: unpack it first, with bunzip2"),
     (b"\xfd7zXZ\x00", "an xz file: unpack it first, with unxz"),
@@ -23,7 +24,10 @@ _TAR_AT, _TAR = 257, b"ustar"
 
 
 def kind_of_binary(first: bytes) -> str | None:
-    """Name the file type that starts with these bytes, and what to do with it; None if it may be text."""
+    """Name the file type that starts with these bytes, and what to do with it; None if it may be text.
+
+    If the caller reads gzip files, these are the bytes inside.
+    """
     for start, kind in _STARTS:
         if first.startswith(start):
             return kind

@@ -43,6 +43,16 @@ WINDOW_S = 900.0  # of the flow log, by default
 LETTERS_ARE_NEW_S = 300.0
 LOSSES_ARE_NEW_S = 900.0
 _SELDOM_SHARE = 0.02  # of a repeated reader's time, spent on each slow part
+_SELDOM_LONGEST_S = 60.0
+
+
+def pause_s(took_s: float, *, every_s: float, share: float, longest_s: float) -> float:
+    """Return how long to wait before the next reading, so that readings take this share of the time.
+
+    longest_s: a longer pause is not needed by any size of a fleet: the last reading waited for a locked table or a slow
+    server, and what it read must not be shown for minutes after that.
+    """
+    return max(every_s, min(took_s / share, longest_s))
 
 
 class FleetReader:
@@ -138,7 +148,7 @@ class FleetReader:
 
 
 class _Seldom(Generic[T]):
-    """A value that is read again when it is old enough; the readings take at most 2 % of the time."""
+    """A value that is read again when it is old enough; the readings take about 2 % of the time."""
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
@@ -151,8 +161,11 @@ class _Seldom(Generic[T]):
             return self.value
         began_s = time.monotonic()
         value = self.value = ask()
-        wait_s = max(self._every_s, (time.monotonic() - began_s) / _SELDOM_SHARE) if self._every_s else 0.0
-        self._due_s = now_s + wait_s
+        if self._every_s:
+            took_s = time.monotonic() - began_s
+            self._due_s = now_s + pause_s(
+                took_s, every_s=self._every_s, share=_SELDOM_SHARE, longest_s=_SELDOM_LONGEST_S
+            )
         return value
 
 

@@ -33,6 +33,13 @@ class AlreadyAsked(TickStockError):
         self.run_id = run_id
 
 
+class OtherAsked(TickStockError):
+    """Another request had the same idempotency key: its run is not an answer to this one."""
+
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__(f"this Idempotency-Key was used for another request, run {run_id}: choose another key")
+
+
 class Processing(NamedTuple):
     """The active daily run, with its progress. ended_symbols, all_symbols: of the open phase's steps.
 
@@ -145,7 +152,8 @@ class SymbolFailure(NamedTuple):
 def add_run(connection: Connection, run_id: UUID, wanted: WantedRun) -> bool:
     """Add a run that waits for the coordinator.
 
-    Return False for an automatic run if its day has one already. Raises RunAlive, AlreadyAsked.
+    Return False for an automatic run if its day has one already. Raises RunAlive, AlreadyAsked,
+    OtherAsked.
     """
     values = wanted._asdict() | {
         "run_id": run_id,
@@ -154,7 +162,7 @@ def add_run(connection: Connection, run_id: UUID, wanted: WantedRun) -> bool:
     }
     while connection.execute(query("add_run"), values).fetchone() is None:
         if (same := connection.execute(query("run_of_key"), values).fetchone()) is not None:
-            raise AlreadyAsked(same[0])
+            raise AlreadyAsked(same[0]) if same[1] else OtherAsked(same[0])
         if (alive := alive_run_id(connection)) is not None:
             raise RunAlive(alive)
         if wanted.trigger == "automatic":

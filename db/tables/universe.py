@@ -11,7 +11,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from ...contracts.errors import ServerAway, SetupError, UsageError
-from ...contracts.spellings.file_kind import PEEK_BYTES, kind_of_binary
+from ...contracts.spellings.file_kind import GZIP, PEEK_BYTES, kind_of_binary
 from ...contracts.universe import (
     UniverseEntry,
     UniverseFile,
@@ -108,6 +108,8 @@ def symbols_of_bytes(content: bytes, where: str) -> list[str]:
     try:
         return symbols_of_text(content.decode(), where)
     except UnicodeDecodeError as e:
+        if content.startswith(GZIP):
+            raise UsageError(f"{where} is a gzip file: unpack it first, with gunzip") from e
         kind = kind_of_binary(content[:PEEK_BYTES])
         raise UsageError(f"{where} is {kind}" if kind else f"{where} is not UTF-8 text") from e
 

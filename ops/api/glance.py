@@ -6,6 +6,7 @@ import structlog
 
 from ...contracts.errors import SetupError, first_line
 from ...contracts.stop import Stop
+from ...db.look.fleet_look import pause_s
 from ..status.observer import Observation, Observer
 from .hour import LastHour
 from .processing_look import ProcessingLook
@@ -13,7 +14,8 @@ from .processing_look import ProcessingLook
 log = structlog.get_logger()
 
 _EVERY_S = 2.0
-_SHARE = 0.1  # the largest part of the time that readings may take, even with a large fleet
+_SHARE = 0.1  # the largest part of the time that readings take, even with a large fleet
+_LONGEST_PAUSE_S = 10.0
 _LONG_S = 10.0  # a reading that takes longer is waiting for a server
 
 
@@ -52,7 +54,8 @@ class Glance:
             self._processing.look()
             self._look()
             self._began_s = None
-            stop.wait(max(_EVERY_S, (time.monotonic() - began_s) / _SHARE))
+            took_s = time.monotonic() - began_s
+            stop.wait(pause_s(took_s, every_s=_EVERY_S, share=_SHARE, longest_s=_LONGEST_PAUSE_S))
         self._observer.close()
 
     def _look(self) -> None:

@@ -1,7 +1,7 @@
 """Errors as answers: each is a JSON object with one sentence, never a stack trace."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from ...contracts.errors import NothingFound, ServerAway, SetupError, UsageError, first_line
 from ...db.tables.jobs import JobConflict
-from ...db.tables.runs import RunAlive
+from ...db.tables.runs import OtherAsked, RunAlive
 from .answers import Refusal
 from .live.event_hub import TooManyClients
 
@@ -27,7 +27,8 @@ _WHY = {
     400: "the request cannot be read",
     401: "X-API-Key is missing or wrong",
     404: "nothing has this name",
-    409: "another run is active (`run_id` names it), or another job has this id, or the job has ended",
+    409: "another run is active (`run_id` names it), or another job has this id, or the job has ended, or the key was "
+    "used for another request",
     413: "the body is larger than 64 KiB",
     415: "the body is not application/json",
     422: "a value names something that does not exist, or is out of bounds",
@@ -39,7 +40,11 @@ _PLAINLY = (  # people read these on the page
     (re.compile(r"Expected `str` of length <= (\d+)"), r"longer than \1 characters"),
     (re.compile(r"Expected `str` of length >= 1\b"), "empty"),
     (re.compile(r"Expected `str` matching regex \S+"), "has a character that is not allowed"),
+    (re.compile(r"Invalid RFC3339 encoded datetime"), "not a time such as 2025-11-21T14:31:00Z"),
+    (re.compile(r"Invalid RFC3339 encoded date"), "not a day such as 2025-11-21"),
 )
+# Litestar names a fault by our function's parameter; the caller knows it by another name.
+_NAMES = {"start": "from", "end": "to", "idempotency_key": "Idempotency-Key", "data": "the body"}
 
 
 def refusals(*codes: int) -> dict[int, ResponseSpec]:
@@ -55,8 +60,13 @@ def refuse(code: int, message: str, **more: Any) -> Response[Refusal]:
 def _wrong(request: Request[Any, Any, Any], error: ValidationException) -> Response[Refusal]:  # noqa: ARG001  # Litestar's
     faults = error.extra if isinstance(error.extra, list) else []
     # If any field is wrong and an optional body is missing, Litestar also reports the body, with only its name as text.
-    said = [f"{one.get('key', 'the body')}: {one['message']}" for one in faults if one["message"] != "'data'"]
+    said = [f"{_name_of(one)}: {one['message']}" for one in faults if one["message"] != "'data'"]
     return refuse(422, _plainly("; ".join(said) or error.detail))
+
+
+def _name_of(fault: Mapping[str, str]) -> str:
+    key = fault.get("key", "data")
+    return _NAMES.get(key, key)
 
 
 def _plainly(message: str) -> str:
@@ -90,6 +100,10 @@ def _of_database(request: Request[Any, Any, Any], error: psycopg.Error) -> Respo
     return refuse(503, f"PostgreSQL refuses a statement: {first_line(error)}")
 
 
+def _too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Refusal]:  # noqa: ARG001
+    return refuse(400, "the body is nested too deeply")
+
+
 def _ours(request: Request[Any, Any, Any], error: Exception) -> Response[Refusal]:
     log.error("request failed", path=request.url.path, exc_info=error)
     return refuse(500, "internal error: the server's log has the details")
@@ -107,9 +121,11 @@ HANDLERS: dict[int | type[Exception], Any] = {
     TooManyClients: _said(503),
     NothingFound: _said(404),
     RunAlive: _alive,
+    OtherAsked: _said(409),
     JobConflict: _said(409),
     ServerAway: _away,
     SetupError: _away,
     psycopg.Error: _of_database,
+    RecursionError: _too_deep,  # nothing here calls itself but the JSON decoder
     Exception: _ours,
 }

@@ -75,7 +75,10 @@ def start_run(  # noqa: PLR0913  # the parts of a request
     original_run_id: UUID | None = None,
     idempotency_key: str | None = None,
 ) -> UUID:
-    """Add a run; return its id, or the id of the run that was added before with the same key. Raises RunAlive."""
+    """Add a run; return its id, or the id of the run that was added before with the same key.
+
+    Raises RunAlive; OtherAsked if that run was for another request.
+    """
     run_id = uuid4()
     wanted = WantedRun(run_date, trigger, universe, phases, parameters, requested_by, original_run_id, idempotency_key)
     try:

@@ -21,6 +21,7 @@ from ...db.vitals import VITALS
 from ...db.world import REAL
 from ..api.app import make_app
 from ..api.glance import Glance
+from ..api.head import AnswersHead
 from ..api.live.event_hub import EventHub
 from ..api.live.results_feed import ResultsFeed
 from ..api.measured import Measured
@@ -61,7 +62,7 @@ def run_api(where: Place, listening: Listening, rules: Rules, *, name: str, stop
         executor = opened.enter_context(ThreadPoolExecutor(_THREADS, "api"))
         set_asyncio_executor(executor)
         config = uvicorn.Config(
-            Measured(make_app(service, rules)),
+            AnswersHead(Measured(make_app(service, rules))),
             log_config=None,
             access_log=False,
             server_header=False,

@@ -233,7 +233,7 @@ class Spool:
         self._close_segment()
         if self.is_empty:
             (self.folder / _LOCK).unlink(missing_ok=True)
-            if not any(self.folder.iterdir()):
+            with suppress(OSError):  # not empty: another process has just looked into it, and a later start deletes it
                 self.folder.rmdir()
         os.close(self._lock)
 

@@ -372,3 +372,43 @@ def test_a_cache_sync_is_accepted_and_followed(api, database):
 def test_each_refusal_is_an_object_with_one_sentence(api, method, path, code):
     answer = requests.request(method, api.url + path, json={"mode": "x"} if method == "post" else None, timeout=10)
     assert (answer.status_code, list(answer.json())) == (code, ["message"]), answer.text
+
+
+def test_a_key_that_was_used_for_another_request_starts_nothing_and_says_so(api, database):
+    key = {"Idempotency-Key": uuid4().hex}
+    first = api.post("/api/processing/trigger-import", {"lookback_days": 3}, headers=key).json()["run_id"]
+    others = [
+        ("trigger-import", {"lookback_days": 4}),
+        ("trigger-indicators", None),
+        ("trigger-manual", None),
+        ("cache-sync/trigger", {"mode": "full"}),
+    ]
+    answers = [api.post(f"/api/processing/{path}", body, headers=key) for path, body in others]
+    assert [one.status_code for one in answers] == [409] * 4
+    assert all(first in one.json()["message"] for one in answers)
+    assert database.execute("SELECT count(*) FROM run").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("body", [b"[" * 30_000, b'{"a":' * 9_000 + b"1" + b"}" * 9_000], ids=["lists", "objects"])
+def test_a_body_that_is_nested_too_deeply_is_refused(api, body):
+    answer = requests.post(
+        f"{api.url}/api/processing/trigger-import", data=body, headers={"Content-Type": "application/json"}, timeout=10
+    )
+    assert (answer.status_code, answer.json()) == (400, {"message": "the body is nested too deeply"})
+
+
+def test_a_refused_parameter_is_named_as_the_caller_wrote_it(api):
+    answer = api.get("/api/bars?symbol=AAPL&from=yesterday&to=tomorrow")
+    named = dict(part.split(": ") for part in answer.json()["message"].split("; "))
+    assert named == dict.fromkeys(("from", "to"), "not a time such as 2025-11-21T14:31:00Z")
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/fleet/hour", "/", "/api/processing/status"])
+def test_head_answers_with_the_headers_of_get(api, path):
+    head, got = (requests.request(method, api.url + path, timeout=10) for method in ("HEAD", "GET"))
+    assert (head.status_code, head.content) == (got.status_code, b"") == (200, b"")
+    assert head.headers["Content-Type"] == got.headers["Content-Type"]
+
+
+def test_head_of_the_endless_events_is_refused(api):
+    assert requests.head(f"{api.url}/events", timeout=10).status_code == 405

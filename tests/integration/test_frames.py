@@ -241,3 +241,40 @@ def test_a_chart_as_svg_names_the_pattern(filled, tickstock, tmp_path):
 def test_a_chart_of_nothing_says_why(filled, tickstock, arguments, code, says):
     ran = tickstock("chart", *arguments, servers=filled)
     assert (ran.returncode, says in ran.stderr) == (code, True), ran.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"last": last} for last in (0, -1, 2.5, "5", True)),
+        *({"symbols": symbols} for symbols in (5, b"IBM", [5], ["IBM", None], "I\0BM", "\ud800")),
+        *({"zone": zone} for zone in (None, "", "America", "A" * 1000, "../../etc/passwd")),
+        *({"start": start} for start in (1_748_871_000, "yesterday", ("2026", "03"))),
+        {"timeframe": "1m"},
+        {"database": 5},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("function", [frames.bars, frames.patterns, frames.indicators])
+def test_a_wrong_argument_is_a_usage_error(filled, function, wrong):
+    with pytest.raises(UsageError):
+        function(**({"database": filled.database_url} | wrong))
+
+
+def test_bars_and_a_picture_need_one_timeframe_and_a_picture_one_symbol(filled):
+    with pytest.raises(UsageError, match="timeframe None"):
+        frames.bars(filled.database_url, timeframe=None)
+    with pytest.raises(UsageError, match="timeframe None"):
+        frames.plot("IBM", filled.database_url, timeframe=None)
+    for symbols in (["IBM", "AIG"], None):
+        with pytest.raises(UsageError, match="one symbol"):
+            frames.plot(symbols, filled.database_url)
+
+
+def test_the_last_of_more_bars_than_there_are_is_all_of_them(filled):
+    assert frames.bars(filled.database_url, last=10**30).height == 6
+
+
+def test_a_date_is_a_time_at_midnight_utc(filled):
+    assert frames.bars(filled.database_url, start=date(2026, 3, 2), end=date(2026, 3, 3)).height == 6
+    assert frames.bars(filled.database_url, start=date(2026, 3, 3)).height == 0

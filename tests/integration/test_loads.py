@@ -2,13 +2,14 @@
 
 import json
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 import redis
 from daily_rows import add_minutes, jobs, rows
 from jobs_process import KEY
+from tickstockpl.contracts.daily.trading_days import session_on
 from tickstockpl.contracts.names import JOBS_CONTROL, JOBS_DATA_LOAD, job_status_keys
 from tickstockpl.contracts.universe import UniverseEntry
 from tickstockpl.db.tables.universe import read_universe, write_universe
@@ -88,7 +89,8 @@ def test_a_load_is_done_once_and_told_over_what_its_sender_wrote(database, migra
         "current_symbol": None, "total_symbols": 2, "processed_symbols": 2, "successful_symbols": ["AAPL"],
         "failed_symbols": ["GONE"], "error_message": None,
         "log_messages": [
-            "no source of bars of days is set up: they are made from our own minutes", "GONE: no bars of that day",
+            "no source of bars of days is set up: they are made from our own minutes", "daily bars: 1 own",
+            "GONE: no bars of that day",
         ],
     }  # fmt: skip
     assert datetime.fromisoformat(state["completed_at"]) > datetime.fromisoformat(state["started_at"])
@@ -122,7 +124,9 @@ def test_a_file_becomes_a_universe_and_another_universe_is_loaded(database, migr
     write_universe(database, UniverseEntry("index", "sp500"), ["IBM", "MSFT"], kind="stock_universe")
     with application(migrated_servers, wait_for, csv_dir=tmp_path / "lists") as sender:
         sender.load("csv", job_type="csv_universe_load", csv_file="dow.csv", universe_type="DOW30", include_ohlcv=False)
-        assert sender.state("csv", "completed")["log_messages"] == ["2 symbols are the universe job:dow30"]
+        state = sender.state("csv", "completed")
+        assert state["log_messages"] == ["2 symbols are the universe job:dow30"]
+        assert state["message"] == "completed: 2 symbols, no bars were asked for"
         sender.load("seed", job_type="universe_seed", universe_type="SP500", refresh=True)
         assert sender.state("seed", "completed")["successful_symbols"] == ["IBM"]
         sender.load("out", job_type="csv_universe_load", csv_file="../outside.csv", universe_type="x")
@@ -144,9 +148,25 @@ def test_a_vendor_is_asked_where_there_is_a_key(database, migrated_servers, wait
             sender.load("5f0c", job_type="historical_load", symbols=["AAPL"])
             state = sender.state("5f0c", "completed")
         asked = [request for request in fake.requests if request.startswith("/v2/aggs/ticker/AAPL/range/1/day/")]
-    assert (state["successful_symbols"], state["log_messages"], len(asked)) == (["AAPL"], [], 1)
+    assert (state["successful_symbols"], len(asked)) == (["AAPL"], 1)
+    assert state["log_messages"] == ["daily bars: 1 aggregates"]
     bars = rows(database, "SELECT date, close::float, provenance FROM ohlcv_daily")
     assert bars == [(LATEST.day, 11.5, "aggregates")]
+
+
+def test_a_load_says_once_what_its_files_lack_and_which_could_not_be_read(migrated_servers, wait_for, tmp_path):
+    heading = "ticker,volume,open,close,high,low,window_start,transactions\n"
+    (tmp_path / f"{LATEST.day}.csv").write_text(heading + "AAPL,100,10,11,12,9,0,1\n")
+    before = [day for day in (LATEST.day - timedelta(n) for n in range(1, 30)) if session_on(day)]
+    (tmp_path / f"{before[0]}.csv").write_text("AAPL,1\n")
+    with application(migrated_servers, wait_for, flat_days_dir=tmp_path) as sender:
+        sender.load("files", job_type="historical_load", symbols=["AAPL", "GONE"], years=4 / 252)
+        log = sender.state("files", "completed")["log_messages"]
+    bad = f"{before[0]}.csv is not a file of day aggregates: Column 'ticker' in include_columns does not exist"
+    assert log[0] == "daily bars: 1 flat"
+    assert log[1].startswith(f"questions to the sources without an answer: 3, such as {before[0]}: flat: {bad}")
+    assert log[2].startswith("GONE: no bars of that day: ")
+    assert (log[2].count(bad), log[2].count("no source has a bar of that day"), len(log)) == (1, 1, 3)
 
 
 def test_a_load_does_not_wait_for_the_close_of_a_delayed_feed(migrated_servers, wait_for):

@@ -12,10 +12,12 @@ from daily_rows import FRIDAY, OPENS, add_days, add_minutes, ended, jobs, rows, 
 from tickstockpl.contracts.errors import UsageError
 from tickstockpl.contracts.names import JOBS, RUNS, results_key
 from tickstockpl.contracts.runs import ALL_PHASES, RunParameters, StepKey, WantedRun, phases_of
+from tickstockpl.contracts.universe import UniverseEntry
 from tickstockpl.db import postgres
 from tickstockpl.db.redis import connect, make_group
 from tickstockpl.db.streams.jobs_stream import JobsStream
 from tickstockpl.db.tables import runs
+from tickstockpl.db.tables.universe import write_universe
 from tickstockpl.workers.daily.run_moves import RunMoves
 
 
@@ -241,6 +243,25 @@ def test_a_run_is_started_shown_and_retried_from_the_shell(database, migrated_se
         assert again.stdout.splitlines()[1].startswith("completed: 0 symbols, 1 failed")
         listed = tickstock("run", "ls", "--json", servers=migrated_servers).stdout.splitlines()
         assert [json.loads(line)["trigger"] for line in listed] == ["retry", "manual"]
+
+
+def test_one_word_that_is_no_symbol_names_a_universe_as_in_the_schedule(database, migrated_servers, tickstock):
+    add_minutes(database, "AAPL", 10, 12)
+    write_universe(database, UniverseEntry("index", "sp500"), ["AAPL"], kind="stock_universe")
+    write_universe(database, UniverseEntry("index", "AAPL"), ["IBM"], kind="stock_universe")
+    asked = {}
+    for word in ("SP500", "index:sp500", "AAPL", "NEWCOMER"):
+        options = ("--no-wait", "--date", "2025-11-21", "--universe", word)
+        ran = tickstock("run", "start", *options, servers=migrated_servers)
+        assert ran.returncode == 0, ran.stderr
+        asked[word] = rows(database, "SELECT universe FROM run")
+        database.execute("DELETE FROM run")
+    assert asked == {
+        "SP500": [("index:sp500",)],
+        "index:sp500": [("index:sp500",)],
+        "AAPL": [("AAPL",)],
+        "NEWCOMER": [("NEWCOMER",)],
+    }
 
 
 def test_what_cannot_be_started_is_refused_with_what_is_known(database, migrated_servers, tickstock):

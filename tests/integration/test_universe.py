@@ -66,6 +66,8 @@ def test_an_option_that_names_none_says_why(text, said):
         "\ufeffAAPL BRK.B\tSPY\r\nAAPL",
         'name,Symbol,sector\n"Apple, Inc.",AAPL,Tech\nBerkshire #2,BRK.B,\nSPDR,SPY,ETF\n',
         'ticker\nAAPL\nBRK.B\n"SPY"\n',
+        'Name;Symbol;Price\n"Apple; Inc.";AAPL;1,5\nBerkshire;BRK.B;2,5\nSPDR;SPY;3\n',
+        "symbol\tname\nAAPL\tApple\nBRK.B\tBerkshire, B\nSPY\tSPDR\n",
         '["AAPL", "BRK.B", "SPY"]',
         '{"symbols": ["AAPL", "BRK.B", "SPY"], "count": 3}',
         '{"stocks": [{"ticker": "AAPL", "name": "Apple"}, {"ticker": "BRK.B"}, {"symbol": "SPY"}]}',

@@ -66,6 +66,11 @@ def test_a_list_of_symbols_in_a_zip_file_is_named_as_one():
         symbols_of_bytes(b"PK\x03\x04\x14\x00\xff\xfe", "symbols.zip")
 
 
+def test_a_list_of_symbols_in_gzip_is_said_to_be_one_gzip_file():
+    with pytest.raises(UsageError, match=r"^symbols.csv.gz is a gzip file: unpack it first, with gunzip$"):
+        symbols_of_bytes(gzip.compress(b"symbol\nAAPL\n"), "symbols.csv.gz")
+
+
 def test_text_is_no_binary_file():
     assert [kind_of_binary(text) for text in (LINE, b"", "Zürich".encode(), b"\xef\xbb\xbf" + LINE)] == [None] * 4
 

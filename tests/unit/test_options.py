@@ -1,3 +1,4 @@
+import errno
 import re
 from dataclasses import MISSING, fields
 from importlib.resources import files
@@ -33,6 +34,14 @@ def test_no_option_of_any_command_takes_nan():
     found = [(c, option) for c in commands_below(every_command) for option in numbers(c)]
     assert len(found) > 20
     assert [f"{c.name} {option.name}" for c, option in found if not isinstance(option.type, Number)] == []
+
+
+def test_every_whole_number_of_an_option_has_an_upper_bound_but_a_seed():
+    every = [(c, p) for c in commands_below(every_command) for p in c.params if isinstance(p, click.Option)]
+    whole = [(c, p) for c, p in every if isinstance(p.type, click.IntRange | click.types.IntParamType)]
+    assert len(whole) > 20
+    unbounded = {f"{c.name} {p.name}" for c, p in whole if getattr(p.type, "max", None) is None and p.name != "seed"}
+    assert unbounded == set()
 
 
 def test_every_commands_file_is_named_in_a_group():
@@ -221,6 +230,21 @@ def test_a_file_that_fails_in_the_middle_of_a_run_may_be_there_again_at_the_next
         raise error(2, "is gone", "/spool/1.frames")
     assert ended.value.code == 1  # `keep` starts it again
     assert capsys.readouterr().err == "Error: /spool/1.frames: is gone\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space left on device"),
+         "a file cannot be read or written: No space left on device"),
+        (OSError(errno.EROFS, "Read-only file system", "/out/a.csv"), "/out/a.csv: Read-only file system"),
+        (ConnectionResetError(errno.ECONNRESET, "reset by peer"), "a server went away: [Errno 104] reset by peer"),
+    ],
+)  # fmt: skip
+def test_a_full_disk_is_not_reported_as_a_server_that_went_away(error, says, capsys):
+    with pytest.raises(SystemExit) as ended, errors_end_the_command():
+        raise error
+    assert (ended.value.code, capsys.readouterr().err) == (1, f"Error: {says}\n")
 
 
 def test_a_file_that_the_user_names_and_that_is_not_there_is_a_usage_error(tmp_path, capsys):

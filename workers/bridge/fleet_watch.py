@@ -3,7 +3,7 @@
 import psutil
 
 from ...contracts.fleet.fleet_look import DefinitionFaults, FleetLook
-from ...db.look.fleet_look import FleetReader
+from ...db.look.fleet_look import FleetReader, pause_s
 from ...db.postgres import Connection
 from ...db.redis import Client
 from ...db.world import World
@@ -12,6 +12,7 @@ from .health import OwnUsage
 
 _LOOK_EVERY_S = 2.0
 _LOOK_SHARE = 0.05  # of the bridge's time, with any number of partitions
+_LONGEST_PAUSE_S = 15.0
 _SELDOM_S = 15.0
 
 
@@ -52,7 +53,7 @@ class FleetWatch:
         self.count += 1
         self.own = OwnUsage(self._process.cpu_percent(), self._process.memory_info().rss / 2**20)
         took_s = self._world.monotonic_s() - began_s
-        self._due_s = now_s + max(_LOOK_EVERY_S, took_s / _LOOK_SHARE)
+        self._due_s = now_s + pause_s(took_s, every_s=_LOOK_EVERY_S, share=_LOOK_SHARE, longest_s=_LONGEST_PAUSE_S)
 
     def read_flow_log(self, connection: Connection, now_s: float) -> None:
         """Add the flow log to the last reading, if due. Raises PostgreSQL's and Redis's errors."""

@@ -135,7 +135,8 @@ def _prepare_symbols(connection: Connection, work: StepWork) -> Write:
         weeks, months = (_ended(timeframe, days, at, work.closures) for timeframe in ("weekly", "monthly"))
         changed += daily_bars.make_weeks_and_months(connection, symbols, weeks=weeks, months=months)
         there = daily_bars.count_days(connection, symbols, days)
-        why = "; ".join(answer["error"] for answer in answers.values() if "error" in answer)
+        # Each once: years of days without an answer have one reason.
+        why = "; ".join(dict.fromkeys(answer["error"] for answer in answers.values() if "error" in answer))
         missing = {symbol: failed.get(symbol) or _no_bars(why) for symbol in symbols if symbol not in there}
         refused = {one.symbol: one.why for one in bars.refused}
         given = daily_bars.days_by_source(connection, symbols, days)

@@ -9,7 +9,10 @@ ON CONFLICT DO NOTHING RETURNING run_id;
 SELECT run_id FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling');
 
 -- run_of_key --
-SELECT run_id FROM run WHERE idempotency_key = %(idempotency_key)s;
+-- Whether it is for the same request. The day may differ: a request without one means the last trading day.
+SELECT run_id, trigger = %(trigger)s AND universe = %(universe)s AND phases = %(phases)s::text[]
+               AND parameters = %(parameters)s::jsonb AND original_run_id IS NOT DISTINCT FROM %(original_run_id)s::uuid
+  FROM run WHERE idempotency_key = %(idempotency_key)s;
 
 -- processing --
 -- The active daily run, and the progress of its open phase: symbols of its ended steps, and of all steps. coordinated: a

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import date, datetime
 from uuid import UUID
 
@@ -13,14 +13,17 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from ....contracts.errors import NothingFound
+from ....contracts.errors import NothingFound, UsageError
 from ....contracts.messages.processing_events import CacheMode
 from ....contracts.runs import CACHE_MODES, EVERY_UNIVERSE, RunParameters, phases_of
+from ....contracts.universe import UniverseList, read_universe_option
 from ....db.postgres import Connection
 from ....db.schema.migrate import check_schema
+from ....db.tables.lists import symbol_exists
 from ....db.tables.run_steps import sources_of
 from ....db.tables.runs import RunRow, cancel_run, failures_of, list_runs, notes_of
 from ....db.tables.universe import Universe
+from ...jobs.known_names import universe_named
 from ...jobs.runs import RunProgress, check_names, day_of_run, progress_of, retry_run, run_named, start_run, watch_run
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
@@ -57,7 +60,7 @@ wait_option = typed("--wait/--no-wait", default=True, help="Wait for the end, an
 @typed(
     "--universe",
     default=EVERY_UNIVERSE,
-    help="Symbols: NAME:KEY of cache_entries, @FILE, or a list; all: every symbol that has bars.",
+    help="Symbols: NAME:KEY or NAME of a universe, @FILE, or a list; all: every symbol that has bars.",
 )
 @typed("--symbol", "symbols", multiple=True, help="Only this symbol. Can be given more than once.")
 @typed(
@@ -101,6 +104,7 @@ def start(
         check_schema(connection)
         run_date = day_of_run(connection, day.date() if day else None, skip_market_check=skip_market_check)
         if universe != EVERY_UNIVERSE:
+            universe = _universe_meant(connection, universe)
             Universe(universe, place.servers.database_url)  # raises UsageError if it does not exist
         check_names(connection, parameters, run_date)
         run_id = start_run(
@@ -189,6 +193,15 @@ def show(where: AbstractContextManager[Place], run_id: UUID | None, as_json: boo
             click.echo(f"{one.symbol}: {one.phase}: {one.why}")
     if found.status not in (_GOOD, "queued", "running"):
         sys.exit(1)
+
+
+def _universe_meant(connection: Connection, text: str) -> str:
+    """Return the NAME:KEY of a universe that is given by one word, as `run schedule set` takes it; else the text."""
+    given = read_universe_option(text)
+    if isinstance(given, UniverseList) and len(given.symbols) == 1 and not symbol_exists(connection, given.symbols[0]):
+        with suppress(UsageError):  # a symbol without bars so far: the vendor may know it
+            return universe_named(connection, given.symbols[0])
+    return text
 
 
 def _say_started(connection: Connection, run_id: UUID, day: date, *, wait: bool) -> None:

@@ -15,6 +15,8 @@ from ..parts.fleet_settings import partitions_option
 from ..parts.options import CONTEXT, server_options
 from ..parts.setting import option
 
+_LONGEST_DAYS = 36_500
+
 
 @click.command(context_settings=CONTEXT, short_help="Bring the database's schema up to date.")
 @partitions_option
@@ -23,13 +25,19 @@ from ..parts.setting import option
     is_flag=True,
     help="Make ohlcv_1min a hypertable of TimescaleDB, even if it has bars. The options below need this one.",
 )
-@option("--chunk-days", type=click.IntRange(min=1), show_default="1", help="Days in a chunk, for new chunks.")
+@option(
+    "--chunk-days", type=click.IntRange(1, _LONGEST_DAYS), show_default="1", help="Days in a chunk, for new chunks."
+)
 @option(
     "--compress-after-days",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, _LONGEST_DAYS),
     help="Compress chunks older than this, by symbol and time; 0: none.",
 )
-@option("--drop-after-days", type=click.IntRange(min=0), help="Drop chunks older than this, with their bars; 0: none.")
+@option(
+    "--drop-after-days",
+    type=click.IntRange(0, _LONGEST_DAYS),
+    help="Drop chunks older than this, with their bars; 0: none.",
+)
 @server_options
 def migrate(
     where: AbstractContextManager[Place], partitions: int | None, *, timescale: bool, **days: int | None

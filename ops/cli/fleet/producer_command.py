@@ -63,7 +63,7 @@ _MAX_SPEED_CHUNK_TICKS = 100_000
     ProducerOptions,
     "max_lag_ticks",
     former="--max-lag",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 2**63 - 1),
     help="Stop sending while this number of ticks are sent and not committed.",
 )
 @feed_option
@@ -73,7 +73,7 @@ _MAX_SPEED_CHUNK_TICKS = 100_000
 @setting(
     ProducerOptions,
     "spool_max_bytes",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 2**63 - 1),
     help="Live: most bytes to keep on disk while Redis is away or full. 0: no spool, the source waits.",
 )
 @setting(
@@ -117,7 +117,7 @@ _MAX_SPEED_CHUNK_TICKS = 100_000
 @setting(
     Trouble,
     "future_ticks",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1_000_000),
     help="Synthetic: number of ticks at the start with a time next year.",
 )
 @metrics_options

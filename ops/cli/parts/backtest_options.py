@@ -56,7 +56,7 @@ _OPTIONS = (
         default=_DEFAULT.take_profit_pct,
         help="Distance from the entry as a fraction of its price; 0: no target.",
     ),
-    typed("--max-bars", type=click.IntRange(1), help="Close a position after this number of bars."),
+    typed("--max-bars", type=click.IntRange(1, 1_000_000), help="Close a position after this number of bars."),
     typed("--short/--long-only", default=True, help="Open positions for bearish patterns, too, or not."),
 )
 

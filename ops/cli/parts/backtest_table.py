@@ -1,26 +1,32 @@
 """Print a backtest's figures as tables in a terminal."""
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from ....workers.backtest.metrics import AccountFigures, TradeFigures
 from ....workers.backtest.report import Figures
 from ...process.console import make_console
+from .rows_text import print_fitted
 
 
 def print_report(report: Figures) -> None:
     """Print the account, the trades of each pattern, and the reasons why signals were not traded."""
     console = make_console()
-    account = Table("", "total", "a year", "Sharpe", "Sortino", "drawdown", "in the market", "dollars at the end")
+    account = _table("", "total", "a year", "Sharpe", "Sortino", "drawdown", "in the market", "dollars at the end")
     for name, figures in (("patterns", report.account), ("buy and hold", report.benchmark)):
         account.add_row(name, *_account(figures))
-    console.print(account)
-    trades = Table("", "trades", "won", "profit", "mean", "best", "worst", "profit factor", "bars")
+    print_fitted(account, console)
+    trades = _table("", "trades", "won", "profit", "mean", "best", "worst", "profit factor", "bars")
     for name, some in [("all", report.trades), *report.by_pattern.items()]:
         trades.add_row(name, *_trades(some))
-    console.print(trades)
+    print_fitted(trades, console)
     left_out = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in report.passed_over.items() if count)
     click.echo(f"{report.signals:,} signals; not traded: {left_out or 'none'}", err=True)
+
+
+def _table(name: str, *figures: str) -> Table:
+    """Make a table whose figures are never cut: in a narrow terminal they are folded."""
+    return Table(Column(name, overflow="fold"), *(Column(one, overflow="fold") for one in figures))
 
 
 def _account(one: AccountFigures) -> list[str]:

@@ -1,5 +1,6 @@
 """What several commands share: types of options, the options for the servers, and how an error ends a command."""
 
+import errno
 import functools
 import math
 import os
@@ -28,6 +29,10 @@ from ...wiring.servers import place
 from .setting import F, option
 
 _MAX_NAME_LENGTH = 128  # of a consumer, group or bridge
+_FILE_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+_OF_FILES = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE)
+)
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110}
 
@@ -191,8 +196,8 @@ def errors_end_the_command() -> Iterator[None]:
     except UsageError as e:
         click.echo(f"Error: {e}", err=True)
         sys.exit(2)
-    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as e:
-        click.echo(f"Error: {f'{e.filename}: {e.strerror}' if e.filename else e}", err=True)
+    except OSError as e:
+        click.echo(f"Error: {_said_of_os(e)}", err=True)
         sys.exit(1)
     except NothingFound as e:
         click.echo(str(e), err=True)
@@ -211,6 +216,15 @@ def errors_end_the_command() -> Iterator[None]:
             raise
         click.echo(f"Error: PostgreSQL refuses a statement: {_with_advice(e, postgres.advice(e))}", err=True)
         sys.exit(1)
+
+
+def _said_of_os(error: OSError) -> str:
+    """Say what failed: a file or its disk, or the connection to a server."""
+    if isinstance(error, _FILE_ERRORS):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if error.errno in _OF_FILES:
+        return f"{error.filename or 'a file cannot be read or written'}: {os.strerror(error.errno)}"
+    return f"a server went away: {str(error).strip() or type(error).__name__}"
 
 
 def _with_advice(error: Exception, do: str) -> str:

@@ -62,13 +62,22 @@ def _write_table(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
         # Text, not markup: a symbol may be [red].
         table.add_row(*(Text(_short(value)) for value in row))
     if table.row_count:
-        if not console.is_terminal:
-            console.width = max(console.width, _FILE_WIDTH)
-        elif (whole := _width_of(table, console)) > console.width:
-            table.box, table.padding = None, (0, 1, 0, 0)
-            if "flow_id" in columns:  # it leaves too little width for the others: the terminal wraps the lines
-                console.width = whole
-        console.print(table)
+        # flow_id leaves too little width for the others: the terminal wraps the lines
+        print_fitted(table, console, may_wrap="flow_id" in columns)
+
+
+def print_fitted(table: Table, console: Console, *, may_wrap: bool = False) -> None:
+    """Print a table: as wide as it is into a file, without lines between the cells in a terminal that is too narrow.
+
+    may_wrap: let a narrow terminal wrap the lines, instead of the table its cells.
+    """
+    if not console.is_terminal:
+        console.width = max(console.width, _FILE_WIDTH)
+    elif (whole := _width_of(table, console)) > console.width:
+        table.box, table.padding = None, (0, 1, 0, 0)
+        if may_wrap:
+            console.width = whole
+    console.print(table)
 
 
 def _width_of(table: Table, console: Console) -> int:

@@ -15,6 +15,8 @@ from ....contracts.errors import NothingFound
 from ....contracts.timeframe import INTRADAY
 from .setting import F, typed
 
+MOST_ROWS = 1_000_000_000  # of one symbol; Python cannot count to every number that can be typed
+
 # How a time is written, by output format.
 MOMENT = dict.fromkeys(("csv", "json"), "%Y-%m-%dT%H:%M:%SZ") | {"table": "%Y-%m-%d %H:%M"}
 
@@ -110,7 +112,7 @@ def selection_options(command: F) -> F:
     @typed("--symbol", "symbols", type=NamesType(), default=None, show_default="all", help="Only these symbols.")
     @typed("--from", "start", type=TimeType(), help="Only bars that start at or after this time (UTC).")
     @typed("--to", "end", type=TimeType(), help="Only bars that start before this time (UTC).")
-    @typed("--last", type=click.IntRange(1), help="Only the latest so many of each symbol.")
+    @typed("--last", type=click.IntRange(1, MOST_ROWS), help="Only the latest so many of each symbol.")
     @functools.wraps(command)
     def wrapped(
         *args: Any,

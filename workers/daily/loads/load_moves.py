@@ -7,7 +7,7 @@ from ....contracts.daily.load import MOST_SYMBOLS, LoadRequest
 from ....contracts.errors import UsageError
 from ....contracts.messages.message import Message
 from ....contracts.runs import RunStatus
-from ....contracts.universe import UniverseEntry
+from ....contracts.universe import EVERY_SYMBOL, UniverseEntry
 from ....db.postgres import Connection
 from ....db.tables import run_steps, runs
 from ....db.tables.jobs import lock_job
@@ -15,7 +15,7 @@ from ....db.tables.loads import register, request_of
 from ....db.tables.runs import AliveRun
 from ....db.tables.universe import named_universe, write_universe
 from ..run_moves import RunMoves
-from ..sources import Sources
+from ..sources import NOTHING, Sources
 from .csv_folder import CsvFolder
 
 OWN_MINUTES = "no source of bars of days is set up: they are made from our own minutes"
@@ -92,7 +92,20 @@ class LoadMoves(RunMoves):
             failed = run_steps.failed_symbols(self.connection, run.run_id, "import")
             if failed == len(run.symbols):
                 status, error = "failed", f"there are no bars of any of its {failed} symbols"
+        self._note_sources(run.run_id)
         super().end(run, status, error, said)
+
+    def _note_sources(self, run_id: UUID) -> None:
+        """Record how many bars each source gave, and which questions had no answer: the sender reads only the state."""
+        if sources := run_steps.sources_of(self.connection, run_id):
+            given = ", ".join(f"{count:,} {source}" for source, count in sources.items() if count)
+            runs.add_note(self.connection, run_id, f"daily bars: {given or 'none'}")
+        faults = [one.why for one in runs.failures_of(self.connection, run_id) if one.symbol == EVERY_SYMBOL]
+        if faults:
+            worst = min(faults, key=lambda why: why.endswith(NOTHING))  # rather a wrong answer than a missing file
+            runs.add_note(
+                self.connection, run_id, f"questions to the sources without an answer: {len(faults)}, such as {worst}"
+            )
 
 
 def _no_universe(name: str) -> list[str]:

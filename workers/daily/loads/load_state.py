@@ -61,6 +61,8 @@ def _message(load: Load, processed: int) -> str:
         return "waits for its turn"
     if load.status == "failed":
         return load.error or "failed"
+    if not load.phases and load.status == "completed":
+        return f"completed: {len(load.symbols)} symbols, no bars were asked for"
     of = f"{processed} of {len(load.symbols)} symbols"
     return of if load.status == "running" else f"{load.status}: {of}"
 
