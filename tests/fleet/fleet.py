@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from tickstockpl.db.queries import query
 from tickstockpl.db.schema.migrate import migrate, open_stream
 from tickstockpl.ops.audit.ledger import read_ledger
 from tickstockpl.workers.detect.definitions import seed_definitions
-from waits import looks
+from waits import KeptConnection, looks
 
 from .background import AWAY
 
@@ -42,33 +41,6 @@ def wait_for(condition, deadline_s, what="the condition"):
     raise AssertionError(f"waited {deadline_s} s in vain for {what() if callable(what) else what} {away}")
 
 
-class Looks:
-    """Looks into the database on a connection that is kept, one for each thread: to connect for each look is dear."""
-
-    def __init__(self, database_url):
-        self._database_url = database_url
-        self._here = threading.local()
-        self._every = []
-
-    def look(self, read):
-        """Return what read(connection) returns; where the server has ended the connection, on a new one."""
-        if (kept := getattr(self._here, "connection", None)) is not None and not kept.closed:
-            try:
-                return read(kept)
-            except psycopg.OperationalError:
-                if not kept.closed:
-                    raise
-        self._here.connection = psycopg.connect(
-            self._database_url, autocommit=True, connect_timeout=5, prepare_threshold=None
-        )
-        self._every.append(self._here.connection)
-        return read(self._here.connection)
-
-    def close(self):
-        for connection in self._every:
-            connection.close()
-
-
 class Fleet:
     """The processes of one test on one pair of servers; each one's output goes to a file of its name."""
 
@@ -78,7 +50,7 @@ class Fleet:
         self.partitions = partitions
         self.processes = {}
         self.redis = client or redis.Redis.from_url(servers.redis_url)
-        self._looks = Looks(servers.database_url)
+        self._database = KeptConnection(servers.database_url)
         with postgres.connect(servers.database_url, name="test") as connection:
             migrate(connection)
             open_stream(connection, partitions)
@@ -118,7 +90,7 @@ class Fleet:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
             process.wait()
-        self._looks.close()
+        self._database.close()
         self.redis.close()
 
     def log_file(self, name):
@@ -145,11 +117,7 @@ class Fleet:
     # -- what the servers hold -------------------------------------------------------------------------------------
 
     def rows(self, statement, *values):
-        def read(connection):
-            cursor = connection.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
-
-        return self._looks.look(read)
+        return self._database.rows(statement, values)
 
     def let_dojis_stand_anywhere(self):
         """Find a Doji without a move that it ends: half an hour of random trades has no other pattern for sure."""
@@ -199,7 +167,7 @@ class Fleet:
         return json.loads(said.stdout)
 
     def ledger(self):
-        return self._looks.look(read_ledger)
+        return self._database.look(read_ledger)
 
     def outbox(self, partition):
         return self.rows("SELECT number, kind, body FROM outbox WHERE partition = %s ORDER BY number", partition)
