@@ -57,7 +57,8 @@ def test_honcho_runs_the_fleet_a_killed_worker_and_a_stopped_one_come_back_and_a
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "TICKSTOCK_DATA_DIR": str(home),
         "TICKSTOCK_SPEED": "60x",  # at the default 1x the first bar takes a minute
-        "TICKSTOCK_RATE": "50",
+        "TICKSTOCK_RATE": "5",  # this is about processes: a bar a second is enough
+        "TICKSTOCK_SYMBOLS": "5",
         "TICKSTOCK_API_PORT": str(free_port()),
         **{k: v for k, v in os.environ.items() if k in ("TICKSTOCK_REDIS_SERVER", "TICKSTOCK_POSTGRES_BIN")},
     }
