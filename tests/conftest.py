@@ -231,7 +231,8 @@ def wait_for():
 
 
 def wait_for_condition(condition, within_s=60):
-    """Wait until a condition holds. A long deadline costs nothing where the condition comes."""
+    """Wait until a condition holds, for a minute at least: where the condition comes, a long deadline costs nothing."""
+    within_s = max(within_s, 60)
     for _ in looks(within_s):
         if result := condition():
             return result
