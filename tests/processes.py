@@ -26,15 +26,15 @@ class Process:
     """Runs `python -m MODULE` or a script, with an environment and two files for its output; named as Popen names it.
 
     program: a module's name, or the path of a script. stdin: a file; without one there is nothing to read.
-    own_session: as Popen's start_new_session.
+    own_session: as Popen's start_new_session. cwd: the folder in which it runs, if it is another.
     """
 
-    def __init__(self, arguments, *, env, stdout, stderr, program=OPS, stdin=None, own_session=False):
+    def __init__(self, arguments, *, env, stdout, stderr, program=OPS, stdin=None, own_session=False, cwd=None):
         files = {1: _Descriptor(stdout.fileno()), 2: _Descriptor(stderr.fileno())}
         if stdin is not None:
             files[0] = _Descriptor(stdin.fileno())
         arguments = list(map(str, arguments))
-        self._process = _CONTEXT.Process(target=_run, args=(program, arguments, dict(env), files, own_session))
+        self._process = _CONTEXT.Process(target=_run, args=(program, arguments, dict(env), files, own_session, cwd))
         _start(self._process)
 
     @property
@@ -66,10 +66,10 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
 
-def run(arguments, *, env, within_s):
+def run(arguments, *, env, within_s, cwd=None):
     """Run a command to its end; return what it said, as subprocess.run does."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = Process(arguments, env=env, stdout=out, stderr=err)
+        process = Process(arguments, env=env, stdout=out, stderr=err, cwd=cwd)
         try:
             code = process.wait(within_s)
         finally:
@@ -127,9 +127,11 @@ def _pipe():
     return open(read_from, "rb"), open(write_to, "wb")  # noqa: PTH123  # of a descriptor; the caller's
 
 
-def _run(program, arguments, env, files, own_session):
+def _run(program, arguments, env, files, own_session, cwd):
     for number, file in files.items():
         os.dup2(file, number)
+    if cwd is not None:
+        os.chdir(cwd)
     if own_session:
         os.setsid()
     os.environ.clear()

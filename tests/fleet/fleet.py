@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
 
 import polars as pl
 import processes
@@ -19,27 +17,28 @@ from tickstockpl.db.queries import query
 from tickstockpl.db.schema.migrate import migrate, open_stream
 from tickstockpl.ops.audit.ledger import read_ledger
 from tickstockpl.workers.detect.definitions import seed_definitions
+from waits import KeptConnection, looks
+
+from .background import AWAY
 
 BAR_FIELDS = ("open", "high", "low", "close", "volume", "trade_count")
 
 
 def wait_for(condition, deadline_s, what="the condition"):
-    """Wait until a condition holds and return its value; a server that is away counts as not yet.
+    """Wait until a condition holds and return its value; a server that is away, also one of ours, counts as not yet.
 
     deadline_s: at least a minute is given, for a busy machine: where the condition comes, that costs nothing.
     what: is waited for, or a function that says it when the wait was in vain.
     """
     deadline_s = max(deadline_s, 60)
-    end = time.monotonic() + deadline_s
     away = ""
-    while True:
+    for _ in looks(deadline_s):
         try:
             if result := condition():
                 return result
-        except (psycopg.OperationalError, redis.ConnectionError, redis.BusyLoadingError) as e:
+        except AWAY as e:
             away = e
-        assert time.monotonic() < end, f"waited {deadline_s} s in vain for {what() if callable(what) else what} {away}"
-        Event().wait(0.05)
+    raise AssertionError(f"waited {deadline_s} s in vain for {what() if callable(what) else what} {away}")
 
 
 class Fleet:
@@ -51,6 +50,7 @@ class Fleet:
         self.partitions = partitions
         self.processes = {}
         self.redis = client or redis.Redis.from_url(servers.redis_url)
+        self._database = KeptConnection(servers.database_url)
         with postgres.connect(servers.database_url, name="test") as connection:
             migrate(connection)
             open_stream(connection, partitions)
@@ -90,6 +90,7 @@ class Fleet:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
             process.wait()
+        self._database.close()
         self.redis.close()
 
     def log_file(self, name):
@@ -116,9 +117,7 @@ class Fleet:
     # -- what the servers hold -------------------------------------------------------------------------------------
 
     def rows(self, statement, *values):
-        with psycopg.connect(self.servers.database_url, autocommit=True, connect_timeout=5) as connection:
-            cursor = connection.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
+        return self._database.rows(statement, values)
 
     def let_dojis_stand_anywhere(self):
         """Find a Doji without a move that it ends: half an hour of random trades has no other pattern for sure."""
@@ -168,8 +167,7 @@ class Fleet:
         return json.loads(said.stdout)
 
     def ledger(self):
-        with postgres.connect(self.servers.database_url, name="test") as connection:
-            return read_ledger(connection)
+        return self._database.look(read_ledger)
 
     def outbox(self, partition):
         return self.rows("SELECT number, kind, body FROM outbox WHERE partition = %s ORDER BY number", partition)

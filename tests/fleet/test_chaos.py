@@ -9,16 +9,14 @@ from pathlib import Path
 from threading import Event
 
 import polars as pl
-import psycopg
 import pytest
-import redis
 from tickstockpl.ops.embedded.folder import read_state
 
+from .background import AWAY
 from .fleet import assert_ledger_balances, assert_same_bars, fleet_on, strict_bars, wait_for
 
 log = logging.getLogger(__name__)
 
-AWAY = (psycopg.OperationalError, redis.ConnectionError, redis.BusyLoadingError)
 WORKERS = ("w1", "w2", "w3", "w4")
 KILL_EVERY_S = 2.0
 STOPPED_S = 7.0  # a lease lives 5 s
@@ -77,7 +75,7 @@ class Chaos:
             name = self.random.choice([name for name in working if self.fleet.unacked(name)] or working)
             self.fleet.processes[name].send_signal(signal.SIGSTOP)
             holds = self.fleet.unacked(name)
-        except (IndexError, OSError, *AWAY) as e:
+        except (IndexError, *AWAY) as e:
             log.info("nobody to kill now: %s", e)
             return
         self.fleet.kill(name)

@@ -48,7 +48,7 @@ def session(module_servers, tmp_path_factory, wait_for):
             owned = "SELECT count(*) FROM lease WHERE unit LIKE 'partition:%' AND owner IS NOT NULL"
             wait_for(lambda: connection.execute(owned).fetchone() == (16,), 90)
             producer = start(
-                module_servers, log, "producer", "--source", "synthetic", "--rate", "2000", "--seconds", "20",
+                module_servers, log, "producer", "--source", "synthetic", "--rate", "1000", "--seconds", "20",
                 "--record", str(ticks), *TROUBLES, clock_hours=1,
             )  # fmt: skip
             assert producer.wait(180) == 0, (folder / "log").read_text()

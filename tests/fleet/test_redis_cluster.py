@@ -82,10 +82,10 @@ def test_a_moved_slot_and_a_lost_node_leave_the_bars_exact(tickstock, migrated_s
         told = "SELECT count(*) FROM outbox o JOIN bridge_position b USING (partition) WHERE o.number > b.number"
         wait_for(lambda: fleet.rows(told) == [(0,)], 30, fleet.logs)
         assert wait_for(subscriber.get_message, 30, "a pattern on another node")
-        assert client.get(HEARTBEAT)
+        wait_for(lambda: client.get(HEARTBEAT), 30, fleet.logs)
         client.xadd(FRONT_DOOR, {"symbol": "DOOR", "price": "10", "volume": "1", "timestamp": "1381152600"})
         wait_for(lambda: fleet.rows("SELECT 1 FROM dead_letter"), 30, fleet.logs)
-        assert fleet.status()["lag_ticks"] == 0
+        wait_for(lambda: fleet.status()["lag_ticks"] == 0, 30, fleet.logs)
         doctor = tickstock("doctor", servers=fleet.servers)
         assert doctor.returncode == 0, doctor.stdout
         assert [fleet.stop(name) for name in ("w1", "w2", "bridge")] == [0, 0, 0], fleet.logs()

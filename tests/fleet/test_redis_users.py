@@ -143,10 +143,15 @@ def test_each_role_as_its_own_user_makes_exact_bars_and_is_refused_nothing(on_us
         wait_for(lambda: messages.append(heard.get_message(timeout=0.1)) or any(messages), 20, "a pattern")
         wait_for(lambda: application.get(HEARTBEAT), 10, "the heartbeat")
         wait_for(lambda: valkey.admin.xlen("tickstock-dlq") == 1, 20, lambda: f"the dead letter\n{fleet.logs()}")
-        assert application.xread({results_key(0): 0}, count=1)
+        wait_for(lambda: application.xread({results_key(0): 0}, count=1), 20, lambda: f"results\n{fleet.logs()}")
         api = f"http://127.0.0.1:{api_port}/api"
-        wait_for(lambda: requests.get(f"{api}/fleet", timeout=5).ok, 60, lambda: f"the fleet\n{fleet.logs()}")
-        run = requests.post(f"{api}/processing/trigger-manual", json={"skip_market_check": True}, timeout=5)
+        wait_for(lambda: requests.get(f"{api}/fleet", timeout=60).ok, 60, lambda: f"the fleet\n{fleet.logs()}")
+
+        def start_run():  # PostgreSQL may not answer in time on a busy machine: then the API says 503
+            said = requests.post(f"{api}/processing/trigger-manual", json={"skip_market_check": True}, timeout=60)
+            return said.status_code != 503 and said
+
+        run = wait_for(start_run, 60, lambda: f"a run\n{fleet.logs()}")
         assert run.ok, run.text
         is_over = "SELECT ended_at IS NOT NULL FROM run"
         wait_for(lambda: fleet.rows(is_over) == [(True,)], 60, lambda: f"the end of the run\n{fleet.logs()}")

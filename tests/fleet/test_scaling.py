@@ -36,7 +36,7 @@ def fleet(migrated_servers, tmp_path):
 
 def test_scaling_a_live_feed_from_one_to_four_to_two_workers_loses_and_repeats_nothing(fleet, tmp_path):
     record = tmp_path / "record.csv"
-    market = ("--source", "synthetic", "--speed", "1x", "--rate", "2000", "--zero-share", "0.01", "--record", record)
+    market = ("--source", "synthetic", "--speed", "1x", "--rate", "200", "--zero-share", "0.01", "--record", record)
     fleet.start_worker("w1")
     wait_for(lambda: share(fleet) == [16], 90, "one worker to own all")
     fleet.start("feed", "producer", *market)

@@ -66,8 +66,8 @@ def await_port(port, serving):
     for _ in range(3000):
         assert not serving.done(), serving.result()
         try:
-            requests.get(f"http://127.0.0.1:{port}/health", timeout=5)
-        except requests.ConnectionError:
+            requests.get(f"http://127.0.0.1:{port}/health", timeout=60)
+        except requests.RequestException:
             threading.Event().wait(0.02)
         else:
             return

@@ -14,6 +14,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import processes
 import psycopg
 import pytest
 import redis
@@ -42,6 +43,7 @@ class Stack:
         self.ports = {"redis": free_port(), "timescaledb": free_port()}
         self.processes = {}
         self.environments = {}
+        self.looks = None  # a connection that is kept
         for name in ("redis", "pg", "sockets", "spool", "project", "secrets"):
             (folder / name).mkdir()
         for volume in SECRETS["volumes"]:
@@ -133,8 +135,9 @@ class Stack:
         )  # fmt: skip
 
     def rows(self, statement):
-        with self.database("app_readwrite", "tickstock", "database_password") as connection:
-            return connection.execute(statement).fetchall()
+        if self.looks is None:
+            self.looks = self.database("app_readwrite", "tickstock", "database_password")
+        return self.looks.execute(statement).fetchall()
 
     def environment(self, name):
         """Return what a process of a service finds: the image's and the service's variables, led to this machine."""
@@ -167,9 +170,13 @@ class Stack:
         return self.processes[f"{name}.{replica}"]
 
     def run(self, name, command):
-        """Run a command with what a service is given, as `docker compose run` does; return its exit code."""
-        environment = self.environment(name)
-        return subprocess.run(command.split(), env=environment, timeout=60, check=False, cwd="/").returncode
+        """Run a command with what a service is given, as `docker compose run` does; return its exit code.
+
+        It is forked (processes.py): to start Python takes longer than the command, and the fleet works all the time.
+        """
+        program, *arguments = command.split()
+        assert program == "tickstock"
+        return processes.run(arguments, env=self.environment(name), within_s=120, cwd="/").returncode
 
     def is_well(self, name):
         """Run the image's health check beside a process."""
@@ -194,6 +201,8 @@ class Stack:
         return process.returncode, said
 
     def end(self):
+        if self.looks is not None:
+            self.looks.close()
         for process in self.processes.values():
             process.kill()
             process.communicate()
@@ -251,6 +260,7 @@ def test_the_services_run_as_the_compose_file_says(stack, wait_for):
     for name in ("producer.1", "worker.1", "worker.2", "api.1", "jobs.1", "bridge.1"):
         code, said = stack.stop(name)
         assert code == 0, f"{name}: {said}"
+    stack.looks.close()
     assert stack.stop("redis")[0] == 0
     assert stack.stop("timescaledb")[0] == 0
 

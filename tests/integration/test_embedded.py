@@ -5,9 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
-from threading import Event
 from types import SimpleNamespace
 
 import psutil
@@ -21,7 +19,7 @@ from tickstockpl.ops.embedded.folder import ServerRecord
 from tickstockpl.ops.embedded.server_processes import Valkey
 from tickstockpl.ops.embedded.servers import default_data_dir, embedded_servers
 
-from ..conftest import reachable_folder
+from ..conftest import reachable_folder, wait_for_condition
 
 IS_ROOT = os.geteuid() == 0
 
@@ -61,7 +59,7 @@ def folder():
     yield path
     running = pids(path)
     try:
-        wait_for(lambda: nothing_runs(running))
+        wait_for_condition(lambda: nothing_runs(running))
     finally:
         for pid in running:
             if is_running(pid):
@@ -85,14 +83,6 @@ def is_running(pid):
         return pid > 0 and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def wait_for(condition, within_s=90):
-    deadline = time.monotonic() + within_s
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        Event().wait(0.02)
-    return result
 
 
 def nothing_runs(were_running):
@@ -152,7 +142,7 @@ def test_two_processes_share_the_servers_and_the_last_one_leaves_nothing_running
     assert [is_running(pid) for pid in running] == [True, True, True]
     second.leave()
     assert nothing_runs(running[:2])
-    wait_for(lambda: nothing_runs(running))
+    wait_for_condition(lambda: nothing_runs(running))
 
 
 def test_processes_that_start_at_once_get_the_same_servers(folder):
@@ -169,16 +159,16 @@ def test_nothing_is_left_after_the_last_process_was_killed(folder):
     running = pids(folder)
     first.leave()
     second.kill()
-    wait_for(lambda: nothing_runs(running))
+    wait_for_condition(lambda: nothing_runs(running))
 
 
 def test_a_process_killed_while_it_starts_the_servers_leaves_nothing_running(folder):
     process = subprocess.Popen([sys.executable, "-c", USER, str(folder)], stdout=subprocess.PIPE, stdin=subprocess.PIPE)
-    wait_for(lambda: is_running(pid_in(folder / "valkey.pid")))
+    wait_for_condition(lambda: is_running(pid_in(folder / "valkey.pid")))
     watchdog = pid_in(folder / "watchdog.lock")
     process.kill()
     process.communicate()
-    wait_for(lambda: not is_running(watchdog))
+    wait_for_condition(lambda: not is_running(watchdog))
 
 
 def test_both_servers_keep_their_state_until_the_next_start(folder):
@@ -196,8 +186,8 @@ def test_killed_servers_come_back_at_the_same_address_with_their_data(folder):
     keep_something(user)
     for pid_file in ("valkey.pid", "postgres/postmaster.pid"):
         os.kill(pid_in(folder / pid_file), signal.SIGKILL)
-    wait_for(lambda: row(user.database_url) == "kept in postgres")
-    wait_for(lambda: key(user.redis_url) == "kept in valkey")
+    wait_for_condition(lambda: row(user.database_url) == "kept in postgres")
+    wait_for_condition(lambda: key(user.redis_url) == "kept in valkey")
     user.leave()
 
 
@@ -223,7 +213,7 @@ def test_the_next_process_replaces_a_killed_watchdog_and_adopts_its_servers(fold
     first = User(folder)
     valkey, postgres, watchdog = pids(folder)
     os.kill(watchdog, signal.SIGKILL)
-    wait_for(lambda: not is_running(watchdog))
+    wait_for_condition(lambda: not is_running(watchdog))
 
     second = User(folder)
     assert pids(folder)[:2] == [valkey, postgres]
@@ -237,7 +227,7 @@ def test_the_last_process_stops_the_servers_of_a_killed_watchdog(folder):
     user = User(folder)
     running = pids(folder)
     os.kill(running[2], signal.SIGKILL)
-    wait_for(lambda: not is_running(running[2]))
+    wait_for_condition(lambda: not is_running(running[2]))
     user.leave()
     assert nothing_runs(running)
 
@@ -247,7 +237,7 @@ def test_a_data_folder_moved_away_ends_its_servers_and_not_those_of_the_folder_i
     running = pids(folder)
     removed = folder.rename(f"{folder}-removed")
     successor = User(folder)
-    wait_for(lambda: nothing_runs(running))
+    wait_for_condition(lambda: nothing_runs(running))
     shutil.rmtree(removed)
     user.leave()
 
@@ -374,7 +364,7 @@ def test_a_normal_user_needs_nothing_of_root(folder):
     keep_something(user)
     assert {psutil.Process(pid).uids().real for pid in running} == {65534}
     user.leave()
-    wait_for(lambda: nothing_runs(running))
+    wait_for_condition(lambda: nothing_runs(running))
 
 
 def python_for(account):

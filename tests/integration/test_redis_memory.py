@@ -49,10 +49,14 @@ def test_a_live_feed_comes_through_a_redis_that_is_out_of_memory(migrated_server
         (tmp_path / "log").open("wb") as log,
         (tmp_path / "producer.log").open("wb") as producers_log,
     ):
-        worker = Process(["worker", "--consumer", "w"], env=environment, stdout=log, stderr=log)
-        market = ("--source", "synthetic", "--rate", "2000", "--seconds", "6")
-        producer = Process(["producer", *market], env=environment, stdout=producers_log, stderr=producers_log)
+        started = [Process(["worker", "--consumer", "w"], env=environment, stdout=log, stderr=log)]
         try:
+            # The market lasts for six seconds: the worker must be at work before.
+            owned = "SELECT 1 FROM lease WHERE unit = 'partition:0' AND owner = 'w'"
+            wait_for(lambda: connection.execute(owned).fetchone())
+            market = ("--source", "synthetic", "--rate", "2000", "--seconds", "6")
+            producer = Process(["producer", *market], env=environment, stdout=producers_log, stderr=producers_log)
+            started.append(producer)
             applied = "SELECT coalesce(sum(applied), 0)::bigint FROM ledger"
             wait_for(lambda: connection.execute(applied).fetchone() > (1000,))
             client.config_set("maxmemory", 1)  # every write is refused from here on
@@ -63,7 +67,7 @@ def test_a_live_feed_comes_through_a_redis_that_is_out_of_memory(migrated_server
             assert ledger == (12_000, 0)
         finally:
             client.config_set("maxmemory", 0)
-            producer.kill()
-            worker.terminate()
-            codes = (worker.wait(60), producer.wait(60))
-        assert codes == (0, 0), (tmp_path / "log").read_text()
+            for process in started:
+                process.terminate()
+            codes = [process.wait(60) for process in started]
+        assert codes == [0, 0], (tmp_path / "log").read_text()
