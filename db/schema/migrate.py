@@ -18,14 +18,17 @@ DEFAULT_PARTITIONS = 16
 def migrate(connection: Connection) -> list[str]:
     """Update the schema to this program's version; return the migrations that were applied now.
 
-    Safe to run twice and by two processes at the same time. Raises SetupError if a right is missing.
+    Safe to run twice and by two processes at the same time. Raises SetupError if a right is missing, or if
+    the schema is newer than this program.
     """
     try:
         with connection.transaction():
             connection.execute(query("migration_lock"))
             expect_columns(connection)  # of tables that the application made earlier
             connection.execute(query("create_schema_migration"))
-            missing = [file for file in _migrations() if file.name not in _applied(connection)]
+            applied = _applied(connection)
+            _refuse_newer(applied)
+            missing = [file for file in _migrations() if file.name not in applied]
             for file in missing:
                 connection.execute(SQL(file.read_text()))
                 connection.execute(query("note_migration"), {"name": file.name})
@@ -51,9 +54,13 @@ def check_schema(connection: Connection) -> None:
         raise SetupError(
             f"the database's schema is older than this program ({missing[0]} is missing): run `tickstock migrate`"
         )
-    if newer := sorted(applied - known):
-        raise SetupError(f"the schema is newer than this program (has {newer[-1]}): upgrade this program")
+    _refuse_newer(applied)
     expect_columns(connection)
+
+
+def _refuse_newer(applied: set[str]) -> None:
+    if newer := sorted(applied - {file.name for file in _migrations()}):
+        raise SetupError(f"the schema is newer than this program (has {newer[-1]}): upgrade this program")
 
 
 def open_stream(connection: Connection, wanted: int | None) -> int:
