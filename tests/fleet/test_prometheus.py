@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import urllib.parse
@@ -103,10 +104,6 @@ def watched(module_servers, tmp_path_factory):
             fleet.start(f"bridge{number}", "bridge", *ports["bridge"][number].options)
         fleet.start("jobs", "jobs", *ports["jobs"][0].options)
         fleet.start("api", "api", "--port", 0, *ports["api"][0].options)
-        fleet.rows(
-            "INSERT INTO run (run_id, run_date, trigger, universe, phases)"
-            " VALUES (gen_random_uuid(), '2025-06-02', 'manual', 'all', '{import}')"
-        )
         source = ("--source", "synthetic", "--symbols", 20, "--rate", 500)
         fleet.start("live", "producer", *source, *ports["producer"][0].options)
         this_minute = int(fleet.redis.time()[0]) // 60
@@ -115,6 +112,10 @@ def watched(module_servers, tmp_path_factory):
             # A rate sees what happens after the first look, at the bridges too.
             ready = f"sum(tickstock_bars_closed_total) >= 12 and sum(up) == {sum(map(len, ports.values()))}"
             wait_for(lambda: server.values(ready), 60, fleet.logs)
+            fleet.rows(
+                "INSERT INTO run (run_id, run_date, trigger, universe, phases)"
+                " VALUES (gen_random_uuid(), current_date, 'manual', 'all', '{import}')"
+            )
             send_minutes(fleet.redis, this_minute - 1, [DOJI])
             yield fleet, server
 
@@ -156,6 +157,13 @@ def is_stated(expr):
     return any(series.startswith(tuple(STATED_EMPTY)) for series in series_in(expr))
 
 
+def ask_api(fleet):
+    """Send a request to the API, which has written its port to its log."""
+    port = re.search(rb"127\.0\.0\.1:(\d+)", fleet.log_file("api").read_bytes().split(b"API served")[1])[1].decode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60) as reply:
+        reply.read()
+
+
 def test_every_expression_has_data_or_is_stated_to_have_none(watched):
     fleet, server = watched
     shown = {each.expr.removesuffix(OTHERWISE) for each in asked() if each.where not in ALERTS}
@@ -164,6 +172,7 @@ def test_every_expression_has_data_or_is_stated_to_have_none(watched):
     assert len(waiting) > 100
 
     def have_data():
+        ask_api(fleet)
         for expr in list(waiting):
             # A rate has its number only while something happens: to have had one is enough.
             if any(not math.isnan(value) for value in server.values(expr)):
