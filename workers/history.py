@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from ..contracts.bar import BAR_DTYPE
 from ..contracts.ticks import SHARE_MICRO, Column
 from .bar_runs import NO_SPLITS, Splits, begin_runs_after
 from .sessions import session_of
@@ -22,19 +23,8 @@ _EMPTY = 0  # the shared row of all symbols without bars
 _BAR_BYTES, _SUMS_BYTES = 56, 16  # of a column of one row
 _ROWS_MOVED = 512  # per copy of 10 MB
 
-# One closed bar of a history. minute: its start since 1970 (UTC). volume: shares. notional: dollars.
-CLOSED_DTYPE = np.dtype(
-    [
-        ("symbol", "<i4"),
-        ("minute", "<i8"),
-        ("open", "<f8"),
-        ("high", "<f8"),
-        ("low", "<f8"),
-        ("close", "<f8"),
-        ("volume_micro", "<f8"),
-        ("notional", "<f8"),
-    ]
-)
+# One closed bar of a history: the columns of a bar up to its notional.
+CLOSED_DTYPE = np.dtype(BAR_DTYPE.descr[:8])
 ClosedRows = NDArray[np.void]  # (n,) of CLOSED_DTYPE
 _PRICES = ("open", "high", "low", "close")
 # Millionths of dollars or shares, 2.3 million millions: larger session sums are unknown. The sum of two still fits.
