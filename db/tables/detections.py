@@ -1,4 +1,4 @@
-"""Detections, indicator values and higher bars in PostgreSQL, and the bars of detectors' histories."""
+"""Detections, indicator values and higher bars in PostgreSQL."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -8,29 +8,17 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-import numpy as np
 from psycopg import Cursor
 
 from ...contracts.detection import LIFETIME_S, Detection, IndicatorColumn, iso_minute
-from ...contracts.market_hours import half_days
 from ...contracts.ticks import Column
 from ...contracts.timeframe import INTRADAY, TIMEFRAME_OF
-from ..arrays import joined_numbers, numbers_of
 from ..postgres import Connection
 from ..queries import query
 from .bars import COPY_HEADER, COPY_TRAILER, binary_rows
 
 _OHLCV = ("upsert_ohlcv_5min", "upsert_ohlcv_15min", "upsert_ohlcv_30min", "upsert_ohlcv_hourly")
-_VOLUMES = {
-    1: "volumes_of_minutes",
-    5: "volumes_of_5_minutes",
-    15: "volumes_of_15_minutes",
-    30: "volumes_of_30_minutes",
-    60: "volumes_of_hours",
-}
 OUR_LOG_FUNCTION = "ce22327f74426f4f5d7d44736c66c94a"  # MD5 of log_integration_event as migration 0014 leaves it
-_VALUE_COLUMNS = ("open", "high", "low", "close", "volume_micro", "notional")
-_LOADED = np.dtype([("minute", "<i8"), *((name, "<f8") for name in _VALUE_COLUMNS)])
 
 
 class RecomputedBars(NamedTuple):
@@ -243,76 +231,3 @@ def pattern_data_of(detection: Detection) -> dict[str, object]:
         "part_of": detection.part_of,
         "parts": [part.pattern for part in detection.parts],
     }
-
-
-class WantedBars(NamedTuple):
-    """The bars of one timeframe (minutes) for a history: up to `window` bars until a minute, and `slack` bars after it.
-
-    symbols, minutes, is_whole: one for each history. is_whole: whether all bars are wanted, or only those of the
-    regular hours.
-    """
-
-    timeframe: int
-    symbols: Sequence[str]
-    minutes: Sequence[int]
-    is_whole: Sequence[bool]
-    window: int
-    slack: int
-
-
-def load_bars(connection: Connection, wanted: WantedBars) -> tuple[Column, Column]:
-    """Load these bars, one history after the other, each oldest first.
-
-    Returns an array of minute, open, high, low, close, volume_micro, notional; and the number of bars of each history.
-    """
-    values = {
-        "symbol": list(wanted.symbols),
-        "minute": list(wanted.minutes),
-        "is_whole": list(wanted.is_whole),
-        "half_days": list(half_days()),
-        "timeframe": wanted.timeframe,
-        "window": wanted.window,
-        "slack": wanted.slack,
-    }
-    name = "load_recent_bars" if wanted.timeframe == 1 else "load_recent_higher_bars"
-    loaded = connection.cursor(binary=True).execute(query(name), values, prepare=False).fetchall()
-    found = [row for row in sorted(loaded) if row[1]]
-    counts = np.zeros(len(wanted.minutes), np.int64)
-    counts[[row[0] - 1 for row in found]] = [len(numbers_of(row[1], ">i4")) for row in found]
-    rows = np.empty(counts.sum(), _LOADED)
-    for place, column in enumerate(_LOADED.names or (), start=1):
-        rows[column] = joined_numbers([row[place] for row in found], ">i4" if column == "minute" else ">f8")
-    return rows, counts
-
-
-def session_sums_before(connection: Connection, wanted: Sequence[tuple[str, int, int]]) -> dict[int, tuple[int, int]]:
-    """Sum notional and volume, in millionths, of the bars in each (symbol, first minute, minute after the last).
-
-    The key of each pair of sums is the index of its range. A range without a bar has no entry.
-    """
-    symbols, first, before = (list(column) for column in zip(*wanted, strict=True))
-    values = {"number": list(range(len(wanted))), "symbol": symbols, "from": first, "before": before}
-    return {
-        number: (notional, volume)
-        for number, notional, volume in connection.execute(query("session_sums_before"), values)
-    }
-
-
-def volumes_of(connection: Connection, timeframe: int, names: Sequence[str], minutes: Column) -> Column:
-    """Return the volumes of each symbol's bars at some minutes, (n, k), -1 to skip one; NaN if there is no bar."""
-    volumes = np.full(minutes.shape, np.nan)
-    rows, columns = np.nonzero(minutes >= 0)
-    if not len(rows):
-        return volumes
-    wanted = minutes[rows, columns]
-    values = {
-        "number": list(range(len(wanted))),
-        "symbol": [names[row] for row in rows.tolist()],
-        "minute": wanted.tolist(),
-        "first_minute": int(wanted.min()),
-        "last_minute": int(wanted.max()),
-    }
-    found = connection.execute(query(_VOLUMES[timeframe]), values, prepare=False).fetchall()
-    for number, volume in found:
-        volumes[rows[number], columns[number]] = volume
-    return volumes

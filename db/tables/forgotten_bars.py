@@ -11,7 +11,7 @@ from ..postgres import Connection
 from ..queries import query
 from ..staged_rows import TableShape
 from .bars import time_bounds
-from .detections import WantedBars
+from .history_bars import WantedBars
 
 _DAY_MINUTES = 1440
 _SESSION_BARS = 390  # 1-minute bars before a window, needed for its session sums

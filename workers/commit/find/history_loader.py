@@ -1,6 +1,6 @@
 """Loads histories from the stored bars: those that marked bars need, and before a close those of open bars."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ import numpy as np
 from ....contracts.ticks import Codes, Column, Mask, Minutes
 from ....contracts.timeframe import HIGHER
 from ....db.postgres import Connection
-from ....db.tables.detections import WantedBars, load_bars, session_sums_before
 from ....db.tables.forgotten_bars import bars_kept, put_back_around
+from ....db.tables.history_bars import LoadedBars, WantedBars, load_bars, session_sums_before
 from ...bar_runs import runs_around
 from ...detect.detector import COMPLETE, NOT_LOADED, Detector
 from ...detect.history_memory import LOADED_SYMBOLS, HistoryMemory
@@ -69,7 +69,8 @@ class HistoryLoader:
         place = int(missing.any(axis=1).argmax())
         some = symbols[missing[place]][:most].astype(np.int32)
         self._memory.note(detector)
-        self._load_track(TRACKS[place], [_Place(detector, some, np.full(len(some), _NO_MINUTE))], are_old=False)
+        newest = _Place(detector, some, np.full(len(some), _NO_MINUTE))
+        self._load_tracks({TRACKS[place]: [newest]}, are_old=False)
         detector.drop_parts()
         return True
 
@@ -106,43 +107,33 @@ class HistoryLoader:
     def _load_parts(self, parts: Sequence[_Part], *, are_old: bool) -> list[list[Marks]]:
         """Load every track of these symbols; return for each part the marks of bars that depend on its marked ones."""
         affected: list[list[Marks]] = [[] for _ in parts]
-        for track in TRACKS:
-            needed = _minutes_needed if track.timeframe == 1 else _bars_needed
-            places = [needed(part, track) for part in parts]
-            loaded = self._load_track(track, places, are_old=are_old)
+        needed = {track: [_needed(part, track) for part in parts] for track in TRACKS}
+        loaded = self._load_tracks(needed, are_old=are_old)
+        for track, places in needed.items():
             for i, part in enumerate(parts):
                 if track in part.detector.wanted:
-                    affected[i] += _affected_on(track, part, places[i], loaded[i])
+                    affected[i] += _affected_on(track, part, places[i], loaded[track][i])
         for part in parts:
             part.detector.level_reach(part.symbols)
         return affected
 
-    def _load_track(self, track: Track, places: Sequence[_Place], *, are_old: bool) -> list[list[Minutes]]:
-        """Load one track around these places, and note how far each history reaches.
+    def _load_tracks(
+        self, needed: Mapping[Track, Sequence[_Place]], *, are_old: bool
+    ) -> dict[Track, list[list[Minutes]]]:
+        """Load tracks around these places, and note how far each history reaches.
 
         Returns for each place the minutes of each symbol's loaded bars. Some may belong to another run, which the
-        history leaves out. are_old: `recent_bar` may not hold all of them any more.
+        history leaves out. are_old: our copy of the bars may not hold all of them any more.
         """
-        names = [name for place in places for name in place.names]
-        if not names:
-            return [[] for _ in places]
-        first = np.concatenate([place.first for place in places])
-        is_whole = [True] * len(names)
-        if track.session != EXTENDED:
-            is_whole = [
-                one for place in places for one in place.detector.sessions.are_always_open(place.symbols).tolist()
-            ]
-        window = places[0].detector.histories[track].window  # the same for all: the same definitions are in force
-        wanted = WantedBars(track.timeframe, names, first.tolist(), is_whole, window, SLACK)
-        if are_old:
-            put_back_around(self._connection, wanted)
-        rows, counts = load_bars(self._connection, wanted)
-        bounds = np.cumsum([0, *(len(place.symbols) for place in places)])
-        ends = np.concatenate([[0], np.cumsum(counts)])
-        return [
-            self._take(track, place, rows[ends[begin] : ends[end]], counts[begin:end])
-            for place, (begin, end) in zip(places, pairwise(bounds.tolist()), strict=True)
-        ]
+        wanted = [_wanted_bars(track, places) for track, places in needed.items()]
+        for some in wanted:
+            if are_old and some.symbols:
+                put_back_around(self._connection, some)
+        loaded = load_bars(self._connection, wanted)
+        return {
+            track: [self._take(track, *one) for one in _of_places(places, bars)]
+            for (track, places), bars in zip(needed.items(), loaded, strict=True)
+        }
 
     def _take(self, track: Track, place: _Place, rows: ClosedRows, counts: Column) -> list[Minutes]:
         """Put loaded bars into the histories of one partition; return the minutes of each symbol's bars."""
@@ -181,6 +172,24 @@ class HistoryLoader:
             history.add_before(int(place.symbols[inside[number]]), sums)
 
 
+def _wanted_bars(track: Track, places: Sequence[_Place]) -> WantedBars:
+    names = [name for place in places for name in place.names]
+    minutes = [minute for place in places for minute in place.first.tolist()]
+    is_whole = [True] * len(names)
+    if track.session != EXTENDED:
+        is_whole = [one for place in places for one in place.detector.sessions.are_always_open(place.symbols).tolist()]
+    window = places[0].detector.histories[track].window  # the same for all: the same definitions are in force
+    return WantedBars(track.timeframe, names, minutes, is_whole, window, SLACK)
+
+
+def _of_places(places: Sequence[_Place], loaded: LoadedBars) -> Iterator[tuple[_Place, ClosedRows, Column]]:
+    """Yield each place with its rows, and the number of bars of each of its symbols."""
+    bounds = np.cumsum([0, *(len(place.symbols) for place in places)])
+    ends = np.concatenate([[0], np.cumsum(loaded.counts)])
+    for place, (begin, end) in zip(places, pairwise(bounds.tolist()), strict=True):
+        yield place, loaded.rows[ends[begin] : ends[end]], loaded.counts[begin:end]
+
+
 def _closed_bars(symbols: Codes, rows: ClosedRows) -> ClosedRows:
     bars = np.empty(len(rows), CLOSED_DTYPE)
     for name in CLOSED_DTYPE.names or ():
@@ -202,6 +211,10 @@ def _in_steps(missing: Sequence[tuple[int, _Part]]) -> Iterator[tuple[list[int],
         room -= len(part.symbols)
     if step:
         yield numbers, step
+
+
+def _needed(part: _Part, track: Track) -> _Place:
+    return _minutes_needed(part, track) if track.timeframe == 1 else _bars_needed(part, track)
 
 
 def _minutes_needed(part: _Part, track: Track) -> _Place:

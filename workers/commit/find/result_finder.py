@@ -15,7 +15,8 @@ from ....contracts.ticks import Mask
 from ....db.metrics import HISTORIES_DROPPED_EARLY
 from ....db.postgres import Connection
 from ....db.staged_rows import StagedRows
-from ....db.tables.detections import standing_detections, volumes_of
+from ....db.tables.detections import standing_detections
+from ....db.tables.history_bars import volumes_of
 from ....db.world import World
 from ...detect.definition import Definitions
 from ...detect.detector import Detector
