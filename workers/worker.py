@@ -25,6 +25,7 @@ from ..db.redis_connection import ReplyTooLarge
 from ..db.vitals import VITALS
 from ..db.world import REAL, World
 from .commit.commit import Commit
+from .commit.commit_pacing import CLOCKS_DIFFER_NS
 from .lookout import IDS_AHEAD
 from .partition.partition_state import PartitionState
 from .partition.tick_check import MS_NS
@@ -42,6 +43,7 @@ log = structlog.get_logger()
 _MANY_MARKS = 20_000  # if more bars wait for detection, they are detected before the next read
 _STANDBY_WAIT_S = 0.2  # of a worker without a partition; a NOTIFY does not wake it
 _HOLES_EVERY_S = 1.0
+_GATHER_NS = 50_000_000  # from the end of a read to the next one
 _BACKEND_ENDED = "57P01"  # SQLSTATE admin_shutdown
 
 
@@ -91,6 +93,8 @@ class Worker:
         self._front_door_busy = False
         self._read_at = Reading(0)  # of the last read of the partitions
         self._read_count = 1
+        self._had_left: set[int] = set()  # partitions that were not read, because entries of the read before were left
+        self._read_began_ns = self._read_ended_ns = 0  # monotonic times of the last read
         self._holes_at = 0.0  # when missing frames are checked next, even if more is to be read
 
     # -- the loop --------------------------------------------------------------------------------------------------
@@ -155,16 +159,14 @@ class Worker:
         if not self._states:
             self._wait_for_partitions()
             return
-        before_ns = self._world.monotonic_ns()
-        had_left = self._owned.left  # entries of the last read that one turn could not take
         entries = self.read()
-        self.apply(entries, before_ns)
+        self.apply(entries)
         self._finish_restores(entries)
-        caught_up = self._is_caught_up(entries) and not had_left
+        caught_up = self._read_to_their_ends(entries) == self._states.keys()
         if caught_up:
             self._look_for_unread()
         elif self._world.monotonic_s() >= self._holes_at:  # else one busy partition would keep the others waiting
-            self._give_up_holes(self._read_to_their_ends(entries) - had_left)
+            self._give_up_holes(self._read_to_their_ends(entries))
         if self._pacing.is_due(self._states.values(), caught_up=caught_up):
             self._step_through_commit()
         elif not self._pacing.has_news:
@@ -180,12 +182,10 @@ class Worker:
         if not self._committer.find_ahead(states):
             self._committer.load_ahead(list(self._states.values()))
 
-    def _is_caught_up(self, entries: dict[int, Entries]) -> bool:
-        return not self._owned.left and all(len(frames) < self._read_count for frames in entries.values())
-
     def _read_to_their_ends(self, entries: dict[int, Entries]) -> set[int]:
-        """Return the partitions without unread entries."""
-        return {p for p in self._states if p not in self._owned.left and len(entries.get(p, ())) < self._read_count}
+        """Return the partitions that had no further entries when they were read."""
+        unread = self._owned.left | self._had_left
+        return {p for p in self._states if p not in unread and len(entries.get(p, ())) < self._read_count}
 
     def _show(self) -> None:
         PARTITIONS_OWNED.set(len(self._owned.held))
@@ -199,6 +199,7 @@ class Worker:
     def read(self) -> dict[int, Entries]:
         """④ Read new frames of all owned partitions, except those with entries left over from the last read."""
         entries = self._owned.take_left()
+        self._had_left = set(entries)
         partitions = [partition for partition in self._states if partition not in entries]
         if not partitions:
             return entries
@@ -206,7 +207,10 @@ class Worker:
         # After a restore, take turns without a pause: there may be one more partition to take over.
         waits = self._pacing.has_news or any(map(self._committer.has_detectable, self._states.values()))
         at_once = entries or self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
+        if not at_once:
+            self._let_entries_gather()
         block_ms = 0 if at_once else self._longest_block_ms()
+        self._read_began_ns = self._world.monotonic_ns()
         try:
             entries |= self._reader.read(partitions, count=self._read_count, block_ms=block_ms)
         except ReplyTooLarge as e:
@@ -216,17 +220,33 @@ class Worker:
             self._owned.leave_left(entries)
             return self.read()  # a turn without a read would look like one that found nothing
         self._read_at = self._clock.read(self._reader.read_at_ms)
+        self._read_ended_ns = self._world.monotonic_ns()
         return entries
+
+    def _let_entries_gather(self) -> None:
+        """Wait for more entries after the last read, but not past the close of a bar.
+
+        A turn takes as long for one entry as for twenty, and a bar that closes during a turn waits for its end.
+        """
+        now_ns = self._world.monotonic_ns()
+        wait_ns = min(self._read_ended_ns + _GATHER_NS - now_ns, self._until_close_ns(now_ns))
+        if wait_ns > 0:
+            self._world.wait(self._stop, wait_ns / 1e9)
 
     def _longest_block_ms(self) -> int:
         """Return how long a read may wait: until the next bar closes, which only a read that begins later does."""
-        now_ns = self._world.monotonic_ns()
-        states = [state for partition, state in self._states.items() if partition not in self._reader.restoring]
-        until_ns = min((state.until_close_ns(now_ns) for state in states), default=MAX_TS_NS)
+        until_ns = self._until_close_ns(self._world.monotonic_ns())
         return min(self.options.block_ms, max(0, -(-until_ns // MS_NS)))
 
-    def apply(self, entries: dict[int, Entries], before_ns: int) -> None:
-        """⑤ Put the entries into the open bars. before_ns: monotonic time before the read.
+    def _until_close_ns(self, now_ns: int) -> int:
+        """Return in how many ns the next bar closes, or the last of several that close together."""
+        states = [state for partition, state in self._states.items() if partition not in self._reader.restoring]
+        waits = [state.until_close_ns(now_ns) for state in states]
+        first = min(waits, default=MAX_TS_NS)
+        return max((wait for wait in waits if wait <= first + CLOCKS_DIFFER_NS), default=first)
+
+    def apply(self, entries: dict[int, Entries]) -> None:
+        """⑤ Put the entries of the last read into the open bars, and move the clocks on where it read everything.
 
         One turn takes at most READ_TICKS rows: entries beyond that are left for the next turn, after a commit.
         """
@@ -245,8 +265,8 @@ class Worker:
                 )
                 if taken < len(entries[partition]):
                     self._owned.leave_left({partition: entries[partition][taken:]})
-            elif partition not in self._reader.restoring:
-                state.tick_clocks(before_ns)
+        for partition in self._read_to_their_ends(entries) - self._reader.restoring.keys():
+            self._states[partition].tick_clocks(self._read_began_ns)
         if any(state.uncommitted.dirty for state in self._states.values()):
             self._pacing.note_uncommitted()
 

@@ -57,11 +57,18 @@ class _Never:
         return False
 
 
+class _HeldClock(FakeWorld):
+    """Its clock moves only by hand: a wait takes no time."""
+
+    def _pass(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
 class CloseInTurn:
     """A worker on all partitions, and its market."""
 
     def __init__(self, place: Place, database: Database, case: LatencyCase) -> None:
-        self._fake, self._client = FakeWorld(), redis.connect(place.servers.redis_url)
+        self._fake, self._client = _HeldClock(), redis.connect(place.servers.redis_url)
         options = WorkerOptions("w", block_ms=1)
         self.worker = Worker(
             options,

@@ -1,6 +1,5 @@
 """A worker and its committer driven by hand, turn by turn, on real servers: what they keep, and what they let go."""
 
-import time
 from contextlib import closing
 from threading import Event
 
@@ -58,8 +57,7 @@ class Turns:
         """Read and apply until a bar is closed, and commit nothing."""
 
         def is_closed():
-            before_ns = time.monotonic_ns()
-            self.worker.apply(self.worker.read(), before_ns)
+            self.worker.apply(self.worker.read())
             return self.state.closed()
 
         self.wait_for(is_closed)

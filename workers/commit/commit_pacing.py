@@ -7,7 +7,8 @@ from ...db.world import World
 from ..partition.partition_state import PartitionState
 
 _COMMIT_TICKS = 1_000_000  # at most, in one commit
-_GATHER_S = 0.015  # from the first closed bar to the commit
+# The clocks of two partitions differ by up to this, and so do the closes of their bars.
+CLOCKS_DIFFER_NS = 15_000_000
 
 
 class CommitPacing:
@@ -48,13 +49,15 @@ class CommitPacing:
 
     def is_due(self, states: Collection[PartitionState], *, caught_up: bool) -> bool:
         """Tell whether to commit now. caught_up: the last read reached the ends of the streams."""
-        have_news = [state.has_news() for state in states]
-        if not any(have_news):
+        quiet = [state for state in states if not state.has_news()]
+        if len(quiet) == len(states):
             self._news_since = None
         else:
-            # The clocks of the partitions differ by a read or two: wait a little, so that their bars go together.
-            self._news_since = self._news_since or self._world.monotonic_s()
-            if caught_up and (all(have_news) or self._world.monotonic_s() >= self._news_since + _GATHER_S):
+            now_s, now_ns = self._world.monotonic_s(), self._world.monotonic_ns()
+            self._news_since = self._news_since or now_s
+            # Bars that close together go together.
+            is_last = all(state.until_close_ns(now_ns) > CLOCKS_DIFFER_NS for state in quiet)
+            if caught_up and (is_last or now_s >= self._news_since + CLOCKS_DIFFER_NS / 1e9):
                 return True
         if sum(state.uncommitted.ticks for state in states) >= self._most_ticks:
             return True

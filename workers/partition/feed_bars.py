@@ -19,8 +19,8 @@ class FeedBars:
     """The open bars of one feed, and its live clock.
 
     clock_ns: Unix ns by Redis's clock; a replay has no clock. base_ns, seen_at_ns: the arrival that set it last, and
-    the worker's monotonic time then. producer: the last one with a tick here; a superseded bar counts in its ledger
-    row.
+    the worker's monotonic time then, or later. producer: the last one with a tick here; a superseded bar counts in its
+    ledger row.
     delay_ms: how far the feed runs behind the market. whole: bars come as whole minutes. publish: bars are published.
     """
 
@@ -42,14 +42,14 @@ class FeedBars:
             return closed_by_clock(self.bars, self.clock_ns, lateness_ns)
         return np.ones(len(self.bars), bool) if self.ended else closed_by_next(self.bars)
 
-    def note_arrival(self, arrived_ns: int, *, now_ns: int, most_ns: int) -> None:
-        """Move the clock on to an arrival. now_ns: the worker's monotonic time. most_ns: the clock stops there."""
+    def note_arrival(self, arrived_ns: int, *, seen_at_ns: int, most_ns: int) -> None:
+        """Move the clock on to an arrival. seen_at_ns: our monotonic time then, or later."""
         if arrived_ns >= self.base_ns:  # a frame that was counted as lost and came after all is older
-            self.base_ns, self.seen_at_ns = arrived_ns, now_ns
+            self.base_ns, self.seen_at_ns = arrived_ns, seen_at_ns
         self.clock_ns = max(self.clock_ns, min(arrived_ns, most_ns))
 
     def tick(self, now_ns: int, *, most_ns: int) -> None:
-        """Move the clock on by the time since the last arrival. The arguments are as above."""
+        """Move the clock on by the time since the last arrival. now_ns: monotonic. most_ns: the clock stops there."""
         if self.seen_at_ns is None:
             self.base_ns, self.seen_at_ns = self.clock_ns, now_ns
         clock_ns = self.base_ns + max(0, now_ns - self.seen_at_ns)

@@ -61,6 +61,7 @@ class PartitionState:
         self.marks: Marks = NO_MARKS  # committed bars that wait for detection
         self.uncommitted = Uncommitted()
         self.early: list[EarlyUndo] = []  # cancels and corrections that came before their trades
+        self._ended_ns: int | None = None  # monotonic time before the last read up to the stream's end
 
     @property
     def symbols(self) -> list[str]:
@@ -280,6 +281,7 @@ class PartitionState:
 
     def _set_clock(self, feed: str, arrivals: Sequence[Arrival], now_ns: int) -> None:
         self.uncommitted.arrived_ns = max(self.uncommitted.arrived_ns, arrivals[-1].stamp_ms * MS_NS)
+        seen_at_ns = self._added_ns(arrivals[-1], now_ns)
         delays = [a.frame.delay_ms for a in arrivals if a.frame.producer != FRONT_DOOR_PRODUCER]
         for name in self._feeds_of(feed):
             book = self.feeds[name]
@@ -287,10 +289,20 @@ class PartitionState:
             arrived_ns = _arrived_ns(arrivals[-1])
             if arrivals[-1].frame.producer == FRONT_DOOR_PRODUCER:  # its frames do not say the delay
                 arrived_ns -= book.delay_ms * MS_NS
-            book.note_arrival(arrived_ns, now_ns=now_ns, most_ns=self._held_ns(name))
+            book.note_arrival(arrived_ns, seen_at_ns=seen_at_ns, most_ns=self._held_ns(name))
+
+    def _added_ns(self, arrival: Arrival, now_ns: int) -> int:
+        """Return the monotonic time at which a frame was added to the stream, or a later time.
+
+        The id says how long before the read; but somebody else may have chosen it, and it was not added before the last
+        read that ended the stream.
+        """
+        waited_ns = max(0, arrival.read.ms - arrival.position.ms - 1) * MS_NS  # both are whole milliseconds
+        return now_ns if self._ended_ns is None else max(now_ns - waited_ns, min(self._ended_ns, now_ns))
 
     def tick_clocks(self, now_ns: int) -> None:
-        """Move the live clocks on after a read without entries. now_ns: monotonic time before that read."""
+        """Move the live clocks on after a read up to the stream's end. now_ns: monotonic time before that read."""
+        self._ended_ns = now_ns
         for name, book in self.feeds.items():
             if not book.replay:
                 book.tick(now_ns, most_ns=self._held_ns(name))
