@@ -11,17 +11,30 @@ from .steady_clock import Reading, SteadyClock
 log = structlog.get_logger()
 
 
+_DRIFT_NS = 100_000  # from one read to the next, more than two clocks drift apart
+
+
 class RedisClock:
-    """steady: the clock itself, for a part that reads the time by its own connection."""
+    """steady: the clock itself, for a part that reads the time by its own connection.
+
+    read_at_ns: our monotonic time when Redis's clock showed the last reading, or at most some ms later.
+    """
 
     def __init__(self, database: Database, *, world: World) -> None:
         self._database = database
         self.steady = SteadyClock(monotonic_ms=lambda: world.monotonic_ns() // MS_NS, witness_ms=self._database_ms)
+        self._world = world
+        self.read_at_ns = 0
+        self._ahead_ns: int | None = None  # how far our monotonic clock is ahead of Redis's
         self._has_stepped = False  # True after a jump of Redis's clock, while the jump is ignored
 
     def read(self, redis_ms: int) -> Reading:
         """Return the accepted time. redis_ms: Redis's TIME now, Unix ms."""
         reading = self.steady.read(redis_ms)
+        # A reply that came late makes ours look further ahead: the fastest reply tells best.
+        ahead_ns = self._world.monotonic_ns() - redis_ms * MS_NS
+        self._ahead_ns = ahead_ns if self._ahead_ns is None else min(ahead_ns, self._ahead_ns + _DRIFT_NS)
+        self.read_at_ns = redis_ms * MS_NS + self._ahead_ns
         self._log_step(redis_ms - reading.ms)
         return reading
 

@@ -163,15 +163,14 @@ class Worker:
         self.apply(entries)
         self._finish_restores(entries)
         caught_up = self._read_to_their_ends(entries) == self._states.keys()
-        if caught_up:
-            self._look_for_unread()
-        elif self._world.monotonic_s() >= self._holes_at:  # else one busy partition would keep the others waiting
+        if not caught_up and self._world.monotonic_s() >= self._holes_at:  # one busy partition keeps no other waiting
             self._give_up_holes(self._read_to_their_ends(entries))
         if self._pacing.is_due(self._states.values(), caught_up=caught_up):
             self._step_through_commit()
         elif not self._pacing.has_news:
             self._detect_marked()
         if caught_up and not any(state.has_news() for state in self._states.values()):
+            self._look_for_unread()
             self._prepare_closes()
         if self._teller.is_behind:
             self._teller.catch_up()
@@ -250,7 +249,6 @@ class Worker:
 
         One turn takes at most READ_TICKS rows: entries beyond that are left for the next turn, after a commit.
         """
-        now_ns = self._world.monotonic_ns()
         rows = max(1, READ_TICKS // max(1, len(entries)))
         for partition, state in self._states.items():
             if partition in entries:
@@ -258,7 +256,7 @@ class Worker:
                 taken = state.apply(
                     entries[partition],
                     read=self._read_at,
-                    now_ns=now_ns,
+                    now_ns=self._clock.read_at_ns,
                     finished=finished,
                     most_rows=rows,
                     between=self._stay_alive,
@@ -323,12 +321,13 @@ class Worker:
         self._pacing.begin()
         if not states:
             return
-        commit: Commit | None = self.stage(states)
         committed: list[PartitionState] = []
-        while commit:
-            durable = self._commit_and_tell(commit)
-            committed += [plan.state for plan in durable.plans]
-            commit = self._committer.stage_rest(durable)
+        for some in self._committer.patterns_first(states):
+            commit: Commit | None = self.stage(some)
+            while commit:
+                durable = self._commit_and_tell(commit)
+                committed += [plan.state for plan in durable.plans]
+                commit = self._committer.stage_rest(durable)
         self._read_overflow_again(committed)
         self._pacing.note_committed()
 

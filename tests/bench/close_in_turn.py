@@ -129,6 +129,7 @@ class CloseInTurn:
 
     def _turns(self, count: int, *, after_s: float) -> None:
         self._fake.now_s += after_s
+        self.worker._clock._ahead_ns = None  # compare it anew with Redis's clock, which was not moved
         for _ in range(count):
             self.worker.turn()
 

@@ -109,6 +109,17 @@ class Committer:
         if self._finder:
             self._finder.histories.leave(partition)
 
+    def patterns_first(self, states: Sequence[PartitionState]) -> list[Sequence[PartitionState]]:
+        """Divide partitions into those with patterns that were found before the close, and the others.
+
+        A commit takes as long for each of its partitions, and a pattern is published when its commit ends. If most of
+        them have patterns, they stay together.
+        """
+        first = [state for state in states if self._finder is not None and self._finder.awaits_publishing(state)]
+        if not first or 2 * len(first) > len(states):
+            return [states]
+        return [first, [state for state in states if state not in first]]
+
     # -- stage -------------------------------------------------------------------------------------------------------
 
     def stage(self, states: Sequence[PartitionState]) -> Commit:

@@ -76,7 +76,7 @@ class Detector:
 
     def has(self, symbols: Codes, track: Track) -> Mask:
         """Tell which symbols have a history of this track up to the newest committed bar."""
-        return np.asarray(self.have(symbols)[_PLACE[track]])
+        return np.asarray(self._reach_of(symbols, _PLACE[track]) == COMPLETE)
 
     def are_later(self, bars: ClosedRows) -> Mask:
         """Tell which 1-minute bars come after all that the histories of their symbols hold."""
@@ -176,11 +176,13 @@ class Detector:
         is_inside = ((reach < COMPLETE) & (bars["minute"] <= reach)).any(axis=0)
         self.drop_parts(bars["symbol"][is_inside])
 
-    def _reach_of(self, symbols: Codes) -> Column:
-        """Return how far each history reaches: (tracks, n)."""
+    def _reach_of(self, symbols: Codes, place: int | slice = slice(None)) -> Column:
+        """Return how far each history reaches: (tracks, n), or (n,) of the track with this place."""
         known = symbols < self._reach.shape[1]
-        reach = np.full((len(TRACKS), len(symbols)), NOT_LOADED, np.int64)
-        reach[:, known] = self._reach[:, symbols[known]]
+        if known.all():
+            return np.asarray(self._reach[place, symbols])
+        reach = np.full((*self._reach[place].shape[:-1], len(symbols)), NOT_LOADED, np.int64)
+        reach[..., known] = self._reach[place][..., symbols[known]]
         return reach
 
     def note_used(self, timeframe: int, symbols: Codes) -> None:

@@ -95,9 +95,9 @@ class PartitionState:
     ) -> int:
         """Apply stream entries (id, frame bytes) in their order; return how many were taken.
 
-        now_ns: the worker's monotonic time. read: when they were read, by Redis's clock. finished: returns the last
-        number of a replay that ended here before, or None. most_rows: stop after this many rows; the first entry is
-        always taken. between: called between two pieces of work, each of which is short.
+        read: when they were read, by Redis's clock; now_ns: the worker's monotonic time then. finished: returns the
+        last number of a replay that ended here before, or None. most_rows: stop after this many rows; the first entry
+        is always taken. between: called between two pieces of work, each of which is short.
         """
         ready: dict[str, list[Arrival]] = {}
         rows = taken = 0

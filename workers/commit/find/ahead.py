@@ -70,7 +70,7 @@ class Ahead:
         (closed,) = plan.closed
         is_same = closed.feed == self.feed and closed.rows.tobytes() == self.rows.tobytes()
         is_same = is_same and closed.book.waiting.tobytes() == self.waiting[0].tobytes()
-        return is_same and bool(self.are_kept(self.bars, plan.detector).all())
+        return is_same and bool(self.held.all() and self._are_last(self.bars, plan.detector).all())
 
     def close(self, plan: PartitionPlan, now_s: float) -> None:
         """Put the found results into a plan, and set its remaining marks. now_s: Unix seconds by Redis's clock."""
@@ -84,12 +84,19 @@ class Ahead:
     def are_kept(self, bars: ClosedRows, detector: Detector) -> Mask:
         """Tell which closed bars are in the histories already with the same values. bars: by symbol, then minute."""
         at = np.minimum(np.searchsorted(self.bars["symbol"], bars["symbol"]), len(self.bars) - 1)
-        kept: Mask = (self.bars[at] == bars) & self.held[at]
-        for track in (ALL_MINUTES, REGULAR_MINUTES):
-            symbols, minutes = bars["symbol"], bars["minute"]
-            held = detector.has(symbols, track) & (detector.histories[track].last_minutes(symbols) == minutes)
-            kept &= held if track == ALL_MINUTES else held | ~detector.sessions.are_regular(symbols, minutes, 1)
+        kept: Mask = (self.bars[at] == bars) & self.held[at] & self._are_last(bars, detector)
         return kept
+
+    def _are_last(self, bars: ClosedRows, detector: Detector) -> Mask:
+        """Tell which bars are the last ones of their histories."""
+        symbols, minutes = bars["symbol"], bars["minute"]
+        everywhere, regular = (
+            detector.has(symbols, track) & (detector.histories[track].last_minutes(symbols) == minutes)
+            for track in (ALL_MINUTES, REGULAR_MINUTES)
+        )
+        if not regular.all():
+            regular |= ~detector.sessions.are_regular(symbols, minutes, 1)
+        return np.asarray(everywhere & regular)
 
     def take_back(self, symbols: Codes, detector: Detector) -> None:
         """Take the bars of some symbols out of the histories: these are as if nobody had looked ahead.

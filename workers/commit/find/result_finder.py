@@ -137,6 +137,12 @@ class ResultFinder:
         self.histories.of(state)
         return self.histories.ahead_of(state) is not None
 
+    def awaits_publishing(self, state: PartitionState) -> bool:
+        """Tell whether patterns to publish were found on a partition's bars before their close."""
+        self.histories.of(state)
+        ahead = self.histories.ahead_of(state)
+        return ahead is not None and bool(ahead.found.to_publish)
+
     def _is_done(self, ahead: Ahead, plan: PartitionPlan, fresh: Mask) -> bool:
         """Tell whether everything on the bars of a plan was found before their close. fresh: its bars as staged."""
         return ahead.definitions is self.definitions and int(fresh.sum()) == len(ahead.rows) and ahead.is_all_of(plan)
