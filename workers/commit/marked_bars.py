@@ -1,13 +1,15 @@
 """Which partitions' marked bars are detected next, in a commit without bars."""
 
 from collections.abc import Iterable
+from itertools import accumulate
 
 from ..lookout import Lookout
 from ..partition.partition_state import PartitionState
 from ..partition_reader import PartitionReader
 from .committer import Committer
 
-_MOST_PARTITIONS = 8  # in one commit without bars
+_PARTITIONS = 8  # in one commit without bars; more if they have only a few marks together
+_FEW_MARKS = 2_500
 
 
 class MarkedBars:
@@ -25,7 +27,9 @@ class MarkedBars:
         """
         chosen = [state for state in states if self._can_commit(state) and self._has_work(state, load=load)]
         chosen.sort(key=lambda state: state.marks["stage"].min())
-        return chosen[:_MOST_PARTITIONS]
+        waiting = accumulate(len(state.marks) for state in chosen)
+        few = sum(marks <= _FEW_MARKS for marks in waiting)
+        return chosen[: max(few, _PARTITIONS)]
 
     def _can_commit(self, state: PartitionState) -> bool:
         """Tell whether nothing here needs a whole commit: a replay's end, a trade to take back, new missing frames."""
