@@ -44,6 +44,7 @@ _MANY_MARKS = 20_000  # if more bars wait for detection, they are detected befor
 _STANDBY_WAIT_S = 0.2  # of a worker without a partition; a NOTIFY does not wake it
 _HOLES_EVERY_S = 1.0
 _GATHER_NS = 50_000_000  # from the end of a read to the next one
+_CLOCK_VARIES_NS = 3_000_000  # with each frame, because it is sent a little later after its making, or sooner
 _BACKEND_ENDED = "57P01"  # SQLSTATE admin_shutdown
 
 
@@ -228,7 +229,7 @@ class Worker:
         A turn takes as long for one entry as for twenty, and a bar that closes during a turn waits for its end.
         """
         now_ns = self._world.monotonic_ns()
-        wait_ns = min(self._read_ended_ns + _GATHER_NS - now_ns, self._until_close_ns(now_ns))
+        wait_ns = min(self._read_ended_ns + _GATHER_NS - now_ns, self._until_close_ns(now_ns) + _CLOCK_VARIES_NS)
         if wait_ns > 0:
             self._world.wait(self._stop, wait_ns / 1e9)
 

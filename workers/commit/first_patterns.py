@@ -12,7 +12,7 @@ from ..marks import Marks, joined
 from ..partition.numbering import are_among, of_symbols, without_symbols
 from .plan import PartitionPlan, plan_partition
 
-_MANY_BARS = 500  # so many take as long to commit as another transaction costs
+_MANY_BARS = 200  # so many take as long to commit as another transaction costs
 
 
 class SplitPlan(NamedTuple):
