@@ -92,6 +92,7 @@ class Worker:
         self._restorer, self._restore_end = parts.restorer, parts.restore_end
         self._recovery = Recovery(database, stop=stop, world=world, reconnect=self._reconnect)
         self._front_door_busy = False
+        self._looks_ahead = False  # True: the last turn found results before the close
         self._read_at = Reading(0)  # of the last read of the partitions
         self._read_count = 1
         self._had_left: set[int] = set()  # partitions that were not read, because entries of the read before were left
@@ -179,7 +180,8 @@ class Worker:
     def _prepare_closes(self) -> None:
         """⑥ ⑦ When the worker is idle: detect on the bars that close next, and load the data that later bars need."""
         states = [state for partition, state in self._states.items() if partition not in self._reader.restoring]
-        if not self._committer.find_ahead(states):
+        self._looks_ahead = self._committer.find_ahead(states)
+        if not self._looks_ahead:
             self._committer.load_ahead(list(self._states.values()))
 
     def _read_to_their_ends(self, entries: dict[int, Entries]) -> set[int]:
@@ -206,7 +208,8 @@ class Worker:
         self._read_count = self.options.read_count or max(1, READ_TICKS // MAX_TICKS // len(self._states))
         # After a restore, take turns without a pause: there may be one more partition to take over.
         waits = self._pacing.has_news or any(map(self._committer.has_detectable, self._states.values()))
-        at_once = entries or self._front_door_busy or self._reader.restoring or (waits and self.options.detects)
+        waits = (waits and self.options.detects) or self._looks_ahead  # more bars may close soon
+        at_once = entries or self._front_door_busy or self._reader.restoring or waits
         if not at_once:
             self._let_entries_gather()
         block_ms = 0 if at_once else self._longest_block_ms()
