@@ -40,3 +40,11 @@ class FakeWorld:
     def _wait(self, event, seconds):
         self._pass(seconds)
         return event.wait(0)
+
+
+class HeldClock(FakeWorld):
+    """A world in which a wait takes no time: only a test moves its clock."""
+
+    def _pass(self, seconds):
+        self.waits.append(seconds)
+        self.on_wait()

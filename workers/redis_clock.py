@@ -12,6 +12,7 @@ log = structlog.get_logger()
 
 
 _DRIFT_NS = 100_000  # from one read to the next, more than two clocks drift apart
+_STEP_NS = 1_000_000_000  # more than a reply is late
 
 
 class RedisClock:
@@ -33,7 +34,9 @@ class RedisClock:
         reading = self.steady.read(redis_ms)
         # A reply that came late makes ours look further ahead: the fastest reply tells best.
         ahead_ns = self._world.monotonic_ns() - redis_ms * MS_NS
-        self._ahead_ns = ahead_ns if self._ahead_ns is None else min(ahead_ns, self._ahead_ns + _DRIFT_NS)
+        if self._ahead_ns is None or abs(ahead_ns - self._ahead_ns) > _STEP_NS:
+            self._ahead_ns = ahead_ns
+        self._ahead_ns = min(ahead_ns, self._ahead_ns + _DRIFT_NS)
         self.read_at_ns = redis_ms * MS_NS + self._ahead_ns
         self._log_step(redis_ms - reading.ms)
         return reading

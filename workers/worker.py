@@ -260,7 +260,7 @@ class Worker:
                 taken = state.apply(
                     entries[partition],
                     read=self._read_at,
-                    now_ns=self._clock.read_at_ns,
+                    now_ns=max(self._clock.read_at_ns, self._read_began_ns),
                     finished=finished,
                     most_rows=rows,
                     between=self._stay_alive,

@@ -35,7 +35,7 @@ from tickstockpl.workers.detect.definitions import seed_definitions
 from tickstockpl.workers.worker import Worker
 from tickstockpl.workers.worker_options import WorkerOptions
 
-from tests.fake_world import FakeWorld
+from tests.fake_world import HeldClock
 
 PARTITIONS, WARM_UP = 16, 2
 _WITHIN_S = 120.0
@@ -57,18 +57,11 @@ class _Never:
         return False
 
 
-class _HeldClock(FakeWorld):
-    """Its clock moves only by hand: a wait takes no time."""
-
-    def _pass(self, seconds: float) -> None:
-        self.waits.append(seconds)
-
-
 class CloseInTurn:
     """A worker on all partitions, and its market."""
 
     def __init__(self, place: Place, database: Database, case: LatencyCase) -> None:
-        self._fake, self._client = _HeldClock(), redis.connect(place.servers.redis_url)
+        self._fake, self._client = HeldClock(), redis.connect(place.servers.redis_url)
         options = WorkerOptions("w", block_ms=1)
         self.worker = Worker(
             options,
@@ -129,7 +122,7 @@ class CloseInTurn:
 
     def _turns(self, count: int, *, after_s: float) -> None:
         self._fake.now_s += after_s
-        self.worker._clock._ahead_ns = None  # compare it anew with Redis's clock, which was not moved
+        self.worker._clock._ahead_ns = None  # compared again with Redis's clock, which was not moved
         for _ in range(count):
             self.worker.turn()
 

@@ -3,7 +3,7 @@
 import random
 import time
 from contextlib import closing
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from zlib import crc32
 
 import numpy as np
@@ -19,11 +19,12 @@ from tickstockpl.db.postgres import Database
 from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.sessions import set_always_open
 from tickstockpl.workers.commit import committer
+from tickstockpl.workers.commit.committer import Committer
 from tickstockpl.workers.detect.definitions import seed_definitions
 from tickstockpl.workers.worker import Worker
 from tickstockpl.workers.worker_options import WorkerOptions
 
-from ..fake_world import FakeWorld
+from ..fake_world import HeldClock
 from .test_worker_turns import StopWhen
 
 SYMBOLS = 24
@@ -43,7 +44,7 @@ class Twins:
     def __init__(self, servers, seed):
         self.random = random.Random(seed)
         self.names = [names_in(LOOKS), names_in(LOOKS_NOT)]
-        self.fake = FakeWorld()
+        self.fake = HeldClock()
         self.client = redis.connect(servers.redis_url)
         self.admin = psycopg.connect(servers.database_url, autocommit=True)
         with postgres.connect(servers.database_url, name="test") as connection:
@@ -131,8 +132,9 @@ SELECT symbol, pattern_type, timeframe, detection_timestamp, expiration_timestam
 INDICATORS = (
     "SELECT symbol, indicator_type, timeframe, calculation_timestamp, value_data::text FROM intraday_indicators"
 )
+# Without the time of detection: partitions with patterns are committed first, and the others after them.
 PUBLISHED = """
-SELECT found ->> 'symbol', kind, (found - 'symbol')::text
+SELECT found ->> 'symbol', kind, (found - 'symbol' - 'detected_at')::text
   FROM outbox, jsonb_array_elements(convert_from(body, 'UTF8')::jsonb) AS found
  WHERE kind IN ('patterns', 'alerts')
 """
@@ -145,11 +147,19 @@ def test_results_found_before_the_close_equal_those_found_at_it(migrated_servers
     monkeypatch.setattr(
         committer, "closing_soon", lambda state: closing_soon(state) if state.partition == LOOKS else None
     )
+    staged, stage = [], Committer.stage
+
+    def noted(committer, states):
+        staged.append([state.partition for state in states])
+        return stage(committer, states)
+
+    monkeypatch.setattr(Committer, "stage", noted)
     with closing(Twins(migrated_servers, seed)) as twins:
         first = int(time.time()) // 3600 * 60 - 180
         for minute in range(first, first + MINUTES):
             twins.live(minute)
         assert sum(twins.ahead) > SYMBOLS * MINUTES / 2, twins.ahead
+        assert ([LOOKS], [LOOKS_NOT]) in pairwise(staged)  # a pattern that was found ahead is committed first
         for statement in (BARS, PATTERNS, INDICATORS, PUBLISHED):
             looks, looks_not = twins.found(statement)
             assert looks == looks_not, (seed, statement)

@@ -18,7 +18,7 @@ from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.workers.worker import Worker
 from tickstockpl.workers.worker_options import WorkerOptions
 
-from ..fake_world import FakeWorld
+from ..fake_world import HeldClock
 from ..fleet.proxy import proxy_to
 
 TURNS = 20
@@ -42,7 +42,7 @@ class Stage:
     """A worker with one partition, a producer's frames, and a world."""
 
     def __init__(self, servers, *, database_url=None, **options):
-        self.fake = FakeWorld()
+        self.fake = HeldClock()
         self.stop = StopWhen()
         self.client = redis.connect(servers.redis_url)
         self.database = Database(database_url or servers.database_url, name="w", main_loop=True, by_keys=True)
@@ -137,6 +137,8 @@ def test_a_read_waits_no_longer_than_until_the_next_bar_closes(migrated_servers,
             stage.worker.turn()
         assert asked[-3:-1] == [50, 20]
         assert asked[-1] == 0
+        # Before that it lets entries gather: 50 ms after the last read, but only to 3 ms after a close.
+        assert stage.fake.waits[-3:] == pytest.approx([0.05, 0.0185, 0.002])
         stage.turns()
         assert stage.bars() == [(2,)]
 

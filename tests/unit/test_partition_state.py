@@ -97,6 +97,26 @@ def test_a_bar_closes_by_the_clock_though_its_symbol_is_silent():
     assert closed(state) == [("live", "A", 0, 10, 10, 1)]
 
 
+def test_a_frame_that_waited_for_its_read_counts_from_when_it_was_added():
+    state, feed = new_state(), Feed()
+    state.tick_clocks(100 * SECOND)
+    apply(state, feed.body(("A", 1, 10, 1), born=1), at=1, read_at=1.021, now=101)
+    state.tick_clocks(160_479 * SECOND // 1000)  # ids and TIME are whole milliseconds: it waited 20 ms at least
+    assert closed(state) == []
+    state.tick_clocks(160_480 * SECOND // 1000)
+    assert closed(state) == [("live", "A", 0, 10, 10, 1)]
+
+
+def test_a_frame_was_not_added_before_the_last_read_that_ended_the_stream_whatever_its_id_says():
+    state, feed = new_state(), Feed()
+    state.tick_clocks(100 * SECOND)
+    apply(state, feed.body(("A", 1, 10, 1), born=1), at=1, read_at=50, now=101)
+    state.tick_clocks(159_499 * SECOND // 1000)
+    assert closed(state) == []
+    state.tick_clocks(159_500 * SECOND // 1000)
+    assert closed(state) == [("live", "A", 0, 10, 10, 1)]
+
+
 def test_the_time_until_the_next_close_is_that_of_the_earliest_bar_and_none_that_a_clock_does_not_close():
     state, feed, replay = new_state(), Feed(), Feed("r", "r")
     apply(state, replay.body(("A", 1, 10, 1), born=1), at=1, now=100)

@@ -298,7 +298,7 @@ class PartitionState:
         read that ended the stream.
         """
         waited_ns = max(0, arrival.read.ms - arrival.position.ms - 1) * MS_NS  # both are whole milliseconds
-        return now_ns if self._ended_ns is None else max(now_ns - waited_ns, min(self._ended_ns, now_ns))
+        return now_ns if self._ended_ns is None else max(now_ns - waited_ns, self._ended_ns)
 
     def tick_clocks(self, now_ns: int) -> None:
         """Move the live clocks on after a read up to the stream's end. now_ns: monotonic time before that read."""
