@@ -74,7 +74,7 @@ def test_any_split_of_the_ticks_merges_to_the_same_bars(seed):
     )  # fmt: skip
     cuts = [0, *sorted(rng.integers(0, n, 6)), n]
     parts = [batch.take(slice(a, b)) for a, b in pairwise(cuts)]
-    merged = merge(np.concatenate([bars_of(part, part.symbol_index) for part in parts]))
+    merged = merge(*(bars_of(part, part.symbol_index) for part in parts))
     whole = bars_of(batch, batch.symbol_index)
     for name in whole.dtype.names:
         assert np.array_equal(merged[name], whole[name]), (seed, name)

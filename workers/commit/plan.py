@@ -156,7 +156,7 @@ def save_states(plans: Sequence[PartitionPlan]) -> None:
 def stage_rows(plans: Sequence[PartitionPlan]) -> StagedRows:
     """Return the closed bars of all partitions as rows of the staging table; row_number is the index."""
     parts = [_staged(plan, closed) for plan in plans for closed in plan.closed]
-    rows: StagedRows = np.concatenate(parts) if parts else NO_ROWS.copy()
+    rows: StagedRows = np.concatenate(parts, dtype=STAGED_DTYPE) if parts else NO_ROWS.copy()
     rows["row_number"] = np.arange(len(rows))
     return rows
 

@@ -298,7 +298,7 @@ class Detector:
                 part = bars.compress(there & (mine["publish"] == publish))
                 if len(part):
                     changed.append(self._absorb_higher(timeframe, part, rows, publish=publish))
-        return np.concatenate([NO_HIGHER_BARS, *rows]), joined(changed)
+        return np.concatenate([NO_HIGHER_BARS, *rows], dtype=NO_HIGHER_BARS.dtype), joined(changed)
 
     def _emptied(self, timeframe: int, marks: Marks) -> Marks:
         """Mark the bars of a higher timeframe whose 1-minute bars are all gone, and the bars that depend on them."""

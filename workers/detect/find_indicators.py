@@ -9,7 +9,7 @@ import numpy as np
 from ...contracts.detection import IndicatorAlert, IndicatorColumn, IndicatorValue
 from ...contracts.timeframe import TIMEFRAME_OF
 from ..history import windows_of
-from ..marks import NEW, NEW_REDETECT, Marks
+from ..marks import MARK_DTYPE, NEW, NEW_REDETECT, Marks
 from ..sessions import REGULAR_MINUTES, TRACKS, Track
 from ..windows import WINDOW, SessionSums, no_session_sums
 from .definition import Definitions, IndicatorDefinition
@@ -55,7 +55,7 @@ def _compute(
 ) -> None:
     """Add the values and alerts on some bars of a track."""
     bounds = np.cumsum([0, *(len(part.marks) for part in parts)]).tolist()
-    marks = np.concatenate([part.marks for part in parts])
+    marks = np.concatenate([part.marks for part in parts], dtype=MARK_DTYPE)
     needed = {column for definition in wanted for column in (*definition.indicator.columns, "close")}
     windows = windows_of([(part.detector.histories[track], part.symbols, part.ends) for part in parts], WINDOW, needed)
     sums = no_session_sums(len(marks))

@@ -91,7 +91,7 @@ class BarWriter:
             if self._lost:
                 self._recover()
             if self._waiting:
-                self._waiting = [merge(np.concatenate(self._waiting))]
+                self._waiting = [merge(*self._waiting)]
             while self._waiting:
                 self._write_first()
         except psycopg.Error as e:

@@ -101,7 +101,7 @@ class MinuteBook:
         parts = [self._partial.pop(code, NO_BARS)]
         if waiting := self._ticks.pop(code, None):
             parts.append(_bars(concat(waiting), code))
-        return merge(np.concatenate(parts))
+        return merge(*parts)
 
 
 def _bars(ticks: Ticks, code: int) -> Column:

@@ -110,11 +110,12 @@ def latest_of(ticks: Ticks, symbol: Codes) -> Bars:
     return bars
 
 
-def merge(rows: Bars, *, whole: bool = False) -> Bars:
+def merge(*parts: Bars, whole: bool = False) -> Bars:
     """Merge partial bars, given in arrival order, into one for each (symbol, minute), sorted by symbol, then minute.
 
     whole: each row is a whole minute; the one that came last wins.
     """
+    rows = np.concatenate(parts, dtype=BAR_DTYPE)  # without a dtype numpy compares the fields of each, for 30 us
     order = np.lexsort((rows["minute"], rows["symbol"]))
     bars = rows.take(order)
     same = (bars["symbol"][1:] == bars["symbol"][:-1]) & (bars["minute"][1:] == bars["minute"][:-1])

@@ -42,7 +42,7 @@ def deal(states: Sequence[LoadedState], partitions: int, flows: Mapping[int, Map
     feeds = sorted({feed for state in states for feed in state.feeds})
     books = {feed: [state.feeds[feed] for state in states if feed in state.feeds] for feed in feeds}
     clocks = {feed: max(parts, key=lambda book: book.clock_ns) for feed, parts in books.items()}
-    bars = {feed: merge(np.concatenate([book.bars for book in parts])) for feed, parts in books.items()}
+    bars = {feed: merge(*(book.bars for book in parts)) for feed, parts in books.items()}
     waiting = {feed: joined([book.waiting for book in parts]) for feed, parts in books.items()}
     marks = joined([state.marks for state in states])
     early = [one for state in states for one in state.early]

@@ -190,7 +190,7 @@ class PartitionState:
         open_here = set(_keys_of(book.bars))
         keys = [key for symbol, minute in minutes if (key := (self.numbering.code(symbol), minute)) not in open_here]
         if keys:
-            book.bars = merge(np.concatenate((book.bars, empty_bars(keys))))
+            book.bars = merge(book.bars, empty_bars(keys))
 
     def _abandon(self, frame: Frame) -> None:
         flow = self.flows[frame.producer]
@@ -217,10 +217,10 @@ class PartitionState:
             ticks = ticks.take(whole == 0)
             book = self._book(minute_feed(feed), replay=replay, whole=True, producer=producer, publish=publish)
             added = latest_of(minutes, self._codes_of(minutes))
-            book.bars = merge(np.concatenate((book.bars, added)), whole=True)
+            book.bars = merge(book.bars, added, whole=True)
         if len(ticks) or not replay:
             book = self._book(feed, replay=replay, whole=False, producer=producer, publish=publish)
-            book.bars = merge(np.concatenate((book.bars, bars_of(ticks, self._codes_of(ticks)))))
+            book.bars = merge(book.bars, bars_of(ticks, self._codes_of(ticks)))
 
     def _book(self, feed: str, *, replay: bool, whole: bool, producer: str, publish: bool) -> FeedBars:
         book = self.feeds.get(feed)
@@ -274,7 +274,7 @@ class PartitionState:
         here = _keys_of(book.bars)
         kept = np.array([key not in keys for key in here], bool)
         counted_later = dict(zip(here, book.bars["trades"].tolist(), strict=True))
-        book.bars = merge(np.concatenate((book.bars[kept], bars)))
+        book.bars = merge(book.bars[kept], bars)
         self.uncommitted.rebuilt.setdefault(feed, {}).update({key: counted_later.get(key, 0) for key in keys})
 
     # -- clocks and missing frames -----------------------------------------------------------------------------------
