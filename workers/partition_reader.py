@@ -1,6 +1,7 @@
 """④ Reads the streams of the owned partitions, and sets a group back to the committed position."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,6 @@ log = structlog.get_logger()
 Entries = list[tuple[bytes, bytes]]  # (entry id, frame bytes)
 
 _ACK_CHUNK = 1000
-_CLUSTER_WAIT_S = 0.005  # after a read without entries
 _PAGE = 1000  # entries in one reply of a range
 _SHORTENED_BYTES = 4 << 20  # about this many in one reply, when entries are read one by one
 
@@ -180,8 +180,13 @@ class PartitionReader:
         """End the restore of a partition that is not ours any more."""
         self._restoring.pop(partition, None)
 
-    def read(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
-        """Read new entries, at most `count` of each partition; wait up to block_ms (0: do not wait) for the first.
+    @property
+    def one_by_one(self) -> AbstractSet[int]:
+        """The partitions that are read entry by entry and may have further entries."""
+        return self._large
+
+    def read(self, partitions: Sequence[int], *, count: int) -> dict[int, Entries]:
+        """Read new entries, at most `count` of each partition.
 
         TIME is asked after the read, in the same round trip: no entry came later than that.
         Raises ReplyTooLarge if somebody sent larger entries than our programs do. The reply is lost, so the caller must
@@ -190,13 +195,13 @@ class PartitionReader:
         found: dict[int, Entries] = {}
         for partition in self._large.intersection(partitions):
             found[partition] = self._read_shortened(partition, count)
-            if len(found[partition]) < count:
+            if not found[partition]:
                 self._large.discard(partition)
         rest = [partition for partition in partitions if partition not in found]
         if not rest:
             self.read_at_ms = ms_of_time(self._client.time())
         try:
-            found |= self._read_at_once(rest, count=count, block_ms=0 if found else block_ms) if rest else {}
+            found |= self._read_at_once(rest, count=count) if rest else {}
         except ReplyTooLarge:
             self._large.update(rest)
             raise
@@ -207,32 +212,20 @@ class PartitionReader:
         taken = self._client.execute_command("EVAL", _READ_SHORTENED, 1, stream_key(partition), *arguments)
         return [(entry_id, _body(entry)) for entry_id, entry in taken]
 
-    def _read_at_once(self, partitions: Sequence[int], *, count: int, block_ms: int) -> dict[int, Entries]:
+    def _read_at_once(self, partitions: Sequence[int], *, count: int) -> dict[int, Entries]:
         keys = {stream_key(p).encode(): p for p in partitions}
-        head = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count)
-        if is_cluster(self._client):
-            reply = self._read_each(head, keys, block_ms)
-        else:
-            wait = ("BLOCK", block_ms) if block_ms else ()
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.execute_command(*head, *wait, "STREAMS", *keys, *([">"] * len(keys)))
-            pipeline.time()
-            reply, time_of_read = pipeline.execute()
-            self.read_at_ms = ms_of_time(time_of_read)
-        return {keys[key]: [(entry_id, _body(entry)) for entry_id, entry in entries] for key, entries in reply or ()}
-
-    def _read_each(self, head: tuple[Any, ...], keys: Iterable[bytes], block_ms: int) -> list[Any]:
-        """Read the streams of a cluster one by one: they are on several nodes, and a pipeline cannot block."""
+        head = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count, "STREAMS")
         pipeline = self._client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.execute_command(*head, "STREAMS", key, ">")
+        if is_cluster(self._client):  # the streams are on several nodes
+            for key in keys:
+                pipeline.execute_command(*head, key, ">")
+        else:
+            pipeline.execute_command(*head, *keys, *([">"] * len(keys)))
         pipeline.time()
         *replies, time_of_read = pipeline.execute()
         self.read_at_ms = ms_of_time(time_of_read)
         found = [stream for reply in replies for stream in reply or ()]
-        if not found and block_ms:
-            self._world.sleep(_CLUSTER_WAIT_S)
-        return found
+        return {keys[key]: [(entry_id, _body(entry)) for entry_id, entry in entries] for key, entries in found}
 
     def past(self, state: PartitionState, between: Callable[[], None]) -> Iterator[tuple[bytes, bytes]]:
         """Yield the stream's entries from its start to the last that was read. between: called after each page."""

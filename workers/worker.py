@@ -43,7 +43,6 @@ log = structlog.get_logger()
 _MANY_MARKS = 20_000  # if more bars wait for detection, they are detected before the next read
 _STANDBY_WAIT_S = 0.2  # of a worker without a partition; a NOTIFY does not wake it
 _HOLES_EVERY_S = 1.0
-_GATHER_NS = 50_000_000  # from the end of a read to the next one
 _CLOCK_VARIES_NS = 3_000_000  # with each frame, because it is sent a little later after its making, or sooner
 _BACKEND_ENDED = "57P01"  # SQLSTATE admin_shutdown
 
@@ -95,6 +94,7 @@ class Worker:
         self._looks_ahead = False  # True: the last turn found results before the close
         self._read_at = Reading(0)  # of the last read of the partitions
         self._read_count = 1
+        self._caught_up = False  # True: the last read reached the ends of all streams
         self._had_left: set[int] = set()  # partitions that were not read, because entries of the read before were left
         self._read_began_ns = self._read_ended_ns = 0  # monotonic times of the last read
         self._holes_at = 0.0  # when missing frames are checked next, even if more is to be read
@@ -164,9 +164,10 @@ class Worker:
         entries = self.read()
         self.apply(entries)
         self._finish_restores(entries)
-        caught_up = self._read_to_their_ends(entries) == self._states.keys()
+        ended = self._read_to_their_ends(entries)
+        self._caught_up = caught_up = ended == self._states.keys()
         if not caught_up and self._world.monotonic_s() >= self._holes_at:  # one busy partition keeps no other waiting
-            self._give_up_holes(self._read_to_their_ends(entries))
+            self._give_up_holes(ended)
         if self._pacing.is_due(self._states.values(), caught_up=caught_up):
             self._step_through_commit()
         elif not self._pacing.has_news:
@@ -186,7 +187,7 @@ class Worker:
 
     def _read_to_their_ends(self, entries: dict[int, Entries]) -> set[int]:
         """Return the partitions that had no further entries when they were read."""
-        unread = self._owned.left | self._had_left
+        unread = self._owned.left | self._had_left | self._reader.one_by_one
         return {p for p in self._states if p not in unread and len(entries.get(p, ())) < self._read_count}
 
     def _show(self) -> None:
@@ -209,13 +210,11 @@ class Worker:
         # After a restore, take turns without a pause: there may be one more partition to take over.
         waits = self._pacing.has_news or any(map(self._committer.has_detectable, self._states.values()))
         waits = (waits and self.options.detects) or self._looks_ahead  # more bars may close soon
-        at_once = entries or self._front_door_busy or self._reader.restoring or waits
-        if not at_once:
+        if self._caught_up and not (entries or self._front_door_busy or self._reader.restoring or waits):
             self._let_entries_gather()
-        block_ms = 0 if at_once else self._longest_block_ms()
         self._read_began_ns = self._world.monotonic_ns()
         try:
-            entries |= self._reader.read(partitions, count=self._read_count, block_ms=block_ms)
+            entries |= self._reader.read(partitions, count=self._read_count)
         except ReplyTooLarge as e:
             log.warning("reading entry by entry: an entry is larger than a frame", why=str(e))
             for partition in partitions:
@@ -227,19 +226,14 @@ class Worker:
         return entries
 
     def _let_entries_gather(self) -> None:
-        """Wait for more entries after the last read, but not past the close of a bar.
+        """Wait for more entries after the last read, but not past the close of a bar: only a later read closes it.
 
         A turn takes as long for one entry as for twenty, and a bar that closes during a turn waits for its end.
         """
-        now_ns = self._world.monotonic_ns()
-        wait_ns = min(self._read_ended_ns + _GATHER_NS - now_ns, self._until_close_ns(now_ns) + _CLOCK_VARIES_NS)
+        now_ns, gather_ns = self._world.monotonic_ns(), self.options.gather_ms * MS_NS
+        wait_ns = min(self._read_ended_ns + gather_ns - now_ns, self._until_close_ns(now_ns) + _CLOCK_VARIES_NS)
         if wait_ns > 0:
             self._world.wait(self._stop, wait_ns / 1e9)
-
-    def _longest_block_ms(self) -> int:
-        """Return how long a read may wait: until the next bar closes, which only a read that begins later does."""
-        until_ns = self._until_close_ns(self._world.monotonic_ns())
-        return min(self.options.block_ms, max(0, -(-until_ns // MS_NS)))
 
     def _until_close_ns(self, now_ns: int) -> int:
         """Return in how many ns the next bar closes, or the last of several that close together."""
@@ -381,7 +375,7 @@ class Worker:
 
     def _wait_for_partitions(self) -> None:
         self._row_retention.step_if_due(self._database.connection)
-        self._world.wait(self._stop, _STANDBY_WAIT_S if self._assignment.stands_by else self.options.block_ms / 1000)
+        self._world.wait(self._stop, _STANDBY_WAIT_S if self._assignment.stands_by else self.options.gather_ms / 1000)
 
     # -- restore ---------------------------------------------------------------------------------------------------
 

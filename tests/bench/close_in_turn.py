@@ -62,7 +62,7 @@ class CloseInTurn:
 
     def __init__(self, place: Place, database: Database, case: LatencyCase) -> None:
         self._fake, self._client = HeldClock(), redis.connect(place.servers.redis_url)
-        options = WorkerOptions("w", block_ms=1)
+        options = WorkerOptions("w", gather_ms=1)
         self.worker = Worker(
             options,
             database=database,

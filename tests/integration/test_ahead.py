@@ -53,7 +53,7 @@ class Twins:
             set_always_open(connection, [EVERY_SYMBOL], is_open=True)
         self.database = Database(servers.database_url, name="w", main_loop=True, by_keys=True)
         self.worker = Worker(
-            WorkerOptions("w", block_ms=1, commit_ms=100),
+            WorkerOptions("w", gather_ms=1, commit_ms=100),
             database=self.database,
             client=self.client,
             redis_url=servers.redis_url,

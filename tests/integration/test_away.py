@@ -41,7 +41,7 @@ def test_a_worker_without_partitions_waits_longer_each_time_that_redis_refuses(m
         lease.take(connection, "partition:0", "another")
         stop = HurriedStop(waits=8)
         worker = make_worker(
-            Place(migrated_servers, False, 5.0), WorkerOptions("w1", block_ms=1), partitions=None, stop=stop
+            Place(migrated_servers, False, 5.0), WorkerOptions("w1", gather_ms=1), partitions=None, stop=stop
         )
         with redis.Redis.from_url(migrated_servers.redis_url) as client:
             client.config_set("min-replicas-to-write", 1)  # it answers INFO, and takes no write

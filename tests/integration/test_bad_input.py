@@ -146,7 +146,7 @@ def work(stream, wait_for):
 
     def run():
         options = WorkerOptions(
-            "test-worker", commit_ms=50, missing_frames_wait_s=stream.missing_frames_wait_s, block_ms=10
+            "test-worker", commit_ms=50, missing_frames_wait_s=stream.missing_frames_wait_s, gather_ms=10
         )
         try:
             worker = make_worker(Place(stream.servers, False, 5.0), options, partitions=None, stop=stop)
@@ -301,7 +301,7 @@ def test_a_turn_whose_reply_was_too_large_is_not_taken_for_one_that_found_nothin
         stream.add(bytes(9 << 20))
     stop = threading.Event()
     place = Place(stream.servers, False, 5.0)
-    worker = make_worker(place, WorkerOptions("test-worker", commit_ms=60_000, block_ms=1), partitions=None, stop=stop)
+    worker = make_worker(place, WorkerOptions("test-worker", commit_ms=60_000, gather_ms=1), partitions=None, stop=stop)
     with worker._client, closing(worker._database):
         worker.join()
         while not worker._states:

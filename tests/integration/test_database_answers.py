@@ -105,7 +105,7 @@ def running(make):
 
 
 def worker_on(side):
-    options = WorkerOptions("w", commit_ms=50, block_ms=10)
+    options = WorkerOptions("w", commit_ms=50, gather_ms=10)
     return running(lambda stop: make_worker(Place(side.servers, False, 5.0), options, partitions=None, stop=stop))
 
 

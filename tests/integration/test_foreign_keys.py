@@ -141,7 +141,7 @@ def running(make):
 
 
 def worker_on(servers):
-    options = WorkerOptions("w", commit_ms=50, missing_frames_wait_s=60.0, block_ms=10)
+    options = WorkerOptions("w", commit_ms=50, missing_frames_wait_s=60.0, gather_ms=10)
     return running(lambda stop: make_worker(Place(servers, False, 5.0), options, partitions=None, stop=stop))
 
 

@@ -134,7 +134,7 @@ def working(door):
 
         def work():
             try:
-                chosen = WorkerOptions(consumer, commit_ms=50, block_ms=10, **options)
+                chosen = WorkerOptions(consumer, commit_ms=50, gather_ms=10, **options)
                 worker = make_worker(Place(door.servers, False, 5.0), chosen, partitions=None, stop=stop)
                 with worker._client, closing(worker._database):
                     worker.run()

@@ -70,7 +70,7 @@ def test_a_pause_after_an_outage_is_known(taken):
 @contextmanager
 def working(servers):
     stop = threading.Event()
-    worker = make_worker(Place(servers, False, 30.0), WorkerOptions("w1", block_ms=50), partitions=None, stop=stop)
+    worker = make_worker(Place(servers, False, 30.0), WorkerOptions("w1", gather_ms=50), partitions=None, stop=stop)
     running = threading.Thread(target=worker.run)
     running.start()
     try:

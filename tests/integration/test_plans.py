@@ -66,7 +66,7 @@ class Worker:
 
     def __init__(self, servers, wait_for):
         self.stop, self.plans, self.wait_for = threading.Event(), [], wait_for
-        options = WorkerOptions("test-worker", commit_ms=50, block_ms=10)
+        options = WorkerOptions("test-worker", commit_ms=50, gather_ms=10)
         self.worker = make_worker(Place(servers, False, 5.0), options, partitions=None, stop=self.stop)
         connection = self.worker._database.connection
         connection.execute("LOAD 'auto_explain'")

@@ -90,7 +90,7 @@ def test_a_clock_that_steps_closes_no_bar_early_and_refuses_nothing(clocked, mig
     client, database = redis.Redis.from_url(servers.redis_url), KeptConnection(servers.database_url)
     stop, sent = threading.Event(), 0
     worker = make_worker(
-        Place(servers, False, 5.0), WorkerOptions("w", commit_ms=50, block_ms=10), partitions=None, stop=stop
+        Place(servers, False, 5.0), WorkerOptions("w", commit_ms=50, gather_ms=10), partitions=None, stop=stop
     )
     thread = threading.Thread(target=worker.run)
     thread.start()

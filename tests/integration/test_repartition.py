@@ -84,7 +84,7 @@ class World:
 
     @contextmanager
     def working(self, name="w1"):
-        options = WorkerOptions(name, commit_ms=20, block_ms=5)
+        options = WorkerOptions(name, commit_ms=20, gather_ms=5)
         with running(lambda stop: make_worker(self.place, options, partitions=None, stop=stop)):
             yield
 

@@ -138,7 +138,7 @@ class Door:
             try:
                 made = make_worker(
                     Place(self.servers, False, 5.0),
-                    WorkerOptions("test-worker", commit_ms=50, block_ms=10, **options),
+                    WorkerOptions("test-worker", commit_ms=50, gather_ms=10, **options),
                     partitions=2,
                     stop=stop,
                 )

@@ -108,7 +108,7 @@ def running(make):
 
 
 def worker_of(servers, stop):
-    options = WorkerOptions("w", commit_ms=50, block_ms=10)
+    options = WorkerOptions("w", commit_ms=50, gather_ms=10)
     return make_worker(Place(servers, False, 30.0), options, partitions=None, stop=stop)
 
 

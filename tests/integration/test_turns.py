@@ -77,7 +77,7 @@ class Turns:
 def turns(stream, wait_for, monkeypatch):  # noqa: F811
     with postgres.connect(stream.servers.database_url, name="test") as connection:
         seed_definitions(connection)
-    options = WorkerOptions("test-worker", commit_ms=50, block_ms=1)
+    options = WorkerOptions("test-worker", commit_ms=50, gather_ms=1)
     worker = make_worker(Place(stream.servers, False, 5.0), options, partitions=None, stop=Event())
     load_bars = history_loader.load_bars
 

@@ -49,7 +49,7 @@ class Stage:
         self.admin = psycopg.connect(servers.database_url, autocommit=True)
         open_stream(self.admin, 1)
         self.worker = Worker(
-            WorkerOptions("w", detects=False, **({"block_ms": 1} | options)),
+            WorkerOptions("w", detects=False, **({"gather_ms": 1} | options)),
             database=self.database,
             client=self.client,
             redis_url=servers.redis_url,
@@ -117,30 +117,45 @@ def test_a_minute_closes_after_the_lateness_by_the_worlds_clock(stage, wait_for)
     assert stage.bars() == [(2,)]
 
 
-def test_a_read_waits_no_longer_than_until_the_next_bar_closes(migrated_servers, wait_for, monkeypatch):
-    asked = []
-    with closing(Stage(migrated_servers, block_ms=50)) as stage:
-        read = stage.worker._reader.read
-
-        def read_at_once(partitions, *, count, block_ms):
-            asked.append(block_ms)
-            return read(partitions, count=count, block_ms=0)
-
-        monkeypatch.setattr(stage.worker._reader, "read", read_at_once)
+def test_entries_gather_from_one_read_to_the_next_but_not_past_a_close(migrated_servers, wait_for):
+    with closing(Stage(migrated_servers, gather_ms=50)) as stage:
         at_ns = wait_for(lambda: (now_ns := time.time_ns()) // SECOND_NS % 60 < 50 and now_ns)
         stage.send((0, 2), at_ns=at_ns)  # its frame says whole milliseconds
-        stage.worker.turn()
+        stage.turns()
+        assert set(stage.fake.waits[-TURNS + 1 :]) == {0.05}
         left_s = 60.5 - at_ns // 10**6 % 60_000 / 1000
         for until_s in (0.051, 0.0195, -0.001):
             stage.fake.now_s += left_s - until_s
             left_s = until_s
             stage.worker.turn()
-        assert asked[-3:-1] == [50, 20]
-        assert asked[-1] == 0
-        # Before that it lets entries gather: 50 ms after the last read, but only to 3 ms after a close.
-        assert stage.fake.waits[-3:] == pytest.approx([0.05, 0.0185, 0.002])
+        # The last read was 31.5 ms ago; then the bar is due, and 3 ms are to spare.
+        assert stage.fake.waits[-2:] == pytest.approx([0.0185, 0.002])
         stage.turns()
         assert stage.bars() == [(2,)]
+
+
+def test_a_worker_that_has_not_read_to_the_streams_end_reads_on_at_once(migrated_servers):
+    with closing(Stage(migrated_servers, gather_ms=50, read_count=1)) as stage:
+        stage.turns()
+        stage.send((0, 1)), stage.send((1, 2)), stage.send((2, 3))
+        stage.fake.waits.clear()
+        for _ in range(4):
+            stage.worker.turn()
+        assert len(stage.fake.waits) == 1  # before the first of four reads, of which the last found nothing
+
+
+def test_a_stream_read_entry_by_entry_has_ended_only_when_a_read_finds_nothing(migrated_servers):
+    with closing(Stage(migrated_servers)) as stage:
+        reader = stage.worker._reader
+        reader._large.add(0)
+        for _ in range(7):
+            stage.client.xadd(stream_key(0), {FIELD: bytes(1 << 20)})
+        found = []
+        while 0 in reader.one_by_one:
+            found.append(len(reader.read([0], count=100).get(0, ())))
+        assert sum(found) == 7
+        assert found[0] < 7  # the reply was full
+        assert found[-1] == 0
 
 
 def test_a_hole_is_given_up_after_the_worlds_wait_however_long_the_servers_have_run(stage, wait_for):

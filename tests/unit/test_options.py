@@ -123,8 +123,8 @@ def test_a_program_takes_its_defaults_from_its_options_object(command, options):
     shared = fields.keys() & given.keys() - {"trade_rules"}
     assert len(shared) > 1
     assert {name: given[name] for name in shared} == {name: fields[name] for name in shared}
-    # Options of their own make `keep`, `key` and `rules`; only tests set `block_ms`.
-    assert fields.keys() - given.keys() <= {"keep", "block_ms", "key", "rules"}
+    # Options of their own make `keep`, `key` and `rules`; only tests set `gather_ms`.
+    assert fields.keys() - given.keys() <= {"keep", "gather_ms", "key", "rules"}
 
 
 def defaults_in(options):
