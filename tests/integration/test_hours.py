@@ -27,6 +27,8 @@ from tickstockpl.workers.backtest.jobs.taking import TakeBacktest
 from tickstockpl.workers.bridge.bridge import BridgeOptions
 from tickstockpl.workers.daily.loads.taking import TakeControl, TakeLoad
 
+from .test_api import served
+
 
 @pytest.fixture
 def database(migrated_servers):
@@ -109,6 +111,12 @@ def test_a_backtest_may_end_on_the_day_that_has_begun_in_new_york(database, at_h
         except UsageError as e:
             why = str(e)
         assert why == (None if has_come else "end_date 2026-03-09 has not come yet")
+
+
+@pytest.mark.parametrize(("at", "day"), [("2026-03-09 03:59", "2026-03-08"), ("2026-03-09 04:00", "2026-03-09")])
+def test_the_api_says_which_day_it_is_for_whoever_chooses_the_days_of_a_backtest(migrated_servers, at_hour, at, day):
+    with at_hour(at), served(migrated_servers) as api:
+        assert api.get("/api/backtests").json()["today"] == day
 
 
 def test_a_backtest_of_the_application_has_the_databases_day(database, at_hour):
