@@ -2,7 +2,8 @@
 
 The days are those of the New York Stock Exchange, which every US exchange keeps, taken from the package `holidays`:
 regular ones, and single days (a storm, a president's funeral). A closing announced at short notice is known after the
-package's next release.
+package's next release; until then it is a row of the table `market_closure`. Whoever asks about now, or about a gap,
+passes these rows as `closures`. What decides about stored bars does not: a row added later must not change them.
 
 A day may begin with a night session: from 21:00 of the evening before, New York, to its pre-market. The tape's
 processors (CTA and UTP) were open from 04:00 to 20:00; their amendment of 2025-12-19 lets them tell trades from Sundays
@@ -10,6 +11,7 @@ processors (CTA and UTP) were open from 04:00 to 20:00; their amendment of 2025-
 (SR-NASDAQ-2025-109) and NYSE Arca's Overnight Trading Session (SR-NYSEARCA-2026-53) have these hours.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import NamedTuple
@@ -29,6 +31,10 @@ _YEARS = range(1990, 2101)
 _NIGHTS = ((date(2026, 12, 7), time(21)),)
 
 
+Closures = Mapping[date, time | None]  # day -> None: closed all day; or the time of an early close, New York
+NO_CLOSURES: Closures = {}
+
+
 class Hours(NamedTuple):
     """A day's hours, UTC: from first_trades pre-market, from opens regular, from closes to last_trades after-hours."""
 
@@ -38,10 +44,19 @@ class Hours(NamedTuple):
     last_trades: datetime
 
 
-def hours_of(day: date) -> Hours | None:
-    """Return the hours of a day of New York; None: the market is closed."""
-    is_closed = day.weekday() >= _SATURDAY or day in _calendar(day.year).closed
-    return None if is_closed else hours_if_open(day)
+def hours_of(day: date, closures: Closures = NO_CLOSURES) -> Hours | None:
+    """Return the hours of a day of New York; None: the market is closed.
+
+    An early close of the table says nothing about the trades after it: these end when they would have ended anyway.
+    """
+    if day.weekday() >= _SATURDAY or day in _calendar(day.year).closed:
+        return None
+    hours = hours_if_open(day)
+    if day not in closures:
+        return hours
+    early = closures[day]
+    closes = None if early is None else datetime.combine(day, early, NEW_YORK).astimezone(UTC)
+    return None if closes is None or closes <= hours.opens else hours._replace(closes=min(closes, hours.closes))
 
 
 @cache
@@ -56,9 +71,9 @@ def hours_if_open(day: date) -> Hours:
     return Hours(*(at.astimezone(UTC) for at in local))
 
 
-def night_of(day: date) -> tuple[datetime, datetime] | None:
+def night_of(day: date, closures: Closures = NO_CLOSURES) -> tuple[datetime, datetime] | None:
     """Return when the night before a day's pre-market begins and ends, UTC; None: there is no such night."""
-    hours = hours_of(day) if day >= _NIGHTS[0][0] else None
+    hours = hours_of(day, closures) if day >= _NIGHTS[0][0] else None
     if hours is None:
         return None
     begins = next(at for since, at in reversed(_NIGHTS) if day >= since)
@@ -66,36 +81,36 @@ def night_of(day: date) -> tuple[datetime, datetime] | None:
     return evening.astimezone(UTC), hours.first_trades
 
 
-def is_night(at: datetime) -> bool:
+def is_night(at: datetime, closures: Closures = NO_CLOSURES) -> bool:
     """Tell whether a time falls into the night before a trading day."""
     day = day_of(at)
-    nights = (night_of(day), night_of(day + timedelta(days=1)))
+    nights = (night_of(day, closures), night_of(day + timedelta(days=1), closures))
     return any(night is not None and night[0] <= at < night[1] for night in nights)
 
 
-def is_traded(at: datetime) -> bool:
+def is_traded(at: datetime, closures: Closures = NO_CLOSURES) -> bool:
     """Tell whether the market trades at a time: the regular hours, those before and after them, and the night."""
-    hours = hours_of(day_of(at))
-    return is_night(at) or (hours is not None and hours.first_trades <= at < hours.last_trades)
+    hours = hours_of(day_of(at), closures)
+    return is_night(at, closures) or (hours is not None and hours.first_trades <= at < hours.last_trades)
 
 
-def is_market_open(at: datetime) -> bool:
+def is_market_open(at: datetime, closures: Closures = NO_CLOSURES) -> bool:
     """Tell whether a time falls into the regular hours."""
-    hours = hours_of(day_of(at))
+    hours = hours_of(day_of(at), closures)
     return hours is not None and hours.opens <= at < hours.closes
 
 
-def close_after(at: datetime) -> datetime:
+def close_after(at: datetime, closures: Closures = NO_CLOSURES) -> datetime:
     """Return the first close of the regular hours that is later than a time."""
     day = day_of(at)
-    while (hours := hours_of(day)) is None or hours.closes <= at:
+    while (hours := hours_of(day, closures)) is None or hours.closes <= at:
         day += timedelta(days=1)
     return hours.closes
 
 
-def is_close(at: datetime) -> bool:
+def is_close(at: datetime, closures: Closures = NO_CLOSURES) -> bool:
     """Tell whether a time is exactly the close of the regular hours."""
-    hours = hours_of(day_of(at))
+    hours = hours_of(day_of(at), closures)
     return hours is not None and at == hours.closes
 
 

@@ -1,9 +1,15 @@
-"""The table always_open: symbols whose market never closes."""
+"""What the calendar of the exchange does not say: the tables market_closure and always_open."""
 
 from collections.abc import Sequence
 
+from ..contracts.market_hours import Closures
 from .postgres import Connection
 from .queries import query
+
+
+def market_closures(connection: Connection) -> Closures:
+    """Return the closures that the calendar does not have. One short statement: read them for each look or decision."""
+    return dict(connection.execute(query("market_closures")).fetchall())
 
 
 def always_open_symbols(connection: Connection) -> frozenset[str]:

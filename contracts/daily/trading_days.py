@@ -1,13 +1,10 @@
 """The trading days, with the closures that the calendar does not have. Pure."""
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
-from ..market_hours import NEW_YORK, hours_if_open, hours_of
-
-Closures = Mapping[date, time | None]  # day -> None: closed all day; or the time of an early close, New York
-NO_CLOSURES: Closures = {}
+from ..market_hours import NEW_YORK, NO_CLOSURES, Closures, hours_if_open, hours_of
 
 
 class Session(NamedTuple):
@@ -23,9 +20,8 @@ SessionOn = Callable[[date], Session | None]  # returns a day's session; None if
 
 def session_on(day: date, closures: Closures = NO_CLOSURES) -> Session | None:
     """Return a day's session; None if the market is closed."""
-    if day in closures and closures[day] is None:
-        return None
-    return None if hours_of(day) is None else session_if_open(day, closures)
+    hours = hours_of(day, closures)
+    return None if hours is None else Session(day, hours.opens, hours.closes)
 
 
 def session_if_open(day: date, closures: Closures = NO_CLOSURES) -> Session:

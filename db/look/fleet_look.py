@@ -29,6 +29,7 @@ from ...contracts.names import DEAD_LETTERS, FRONT_DOOR, JOBS
 from ..postgres import Connection
 from ..queries import query
 from ..redis import Client, masters, redis_ms
+from ..sessions import market_closures
 from .database_clock import database_s
 from .flow_log import read_integration
 from .foreign_keys import all_keys, foreign_keys
@@ -197,7 +198,8 @@ def _feed(connection: Connection, at: datetime, *, bars_per_minute: float) -> Fe
     (letters,) = connection.execute(query("monitor_new_dead_letters"), lately).fetchone() or (0,)
     first = {"first_minutes": list(FIRST_MINUTES)}
     gaps: dict[str, int] = dict(connection.execute(query("monitor_gaps"), first).fetchall())
-    hours = hours_of(day_of(at)) if is_market_open(at) else None
+    closures = market_closures(connection)
+    hours = hours_of(day_of(at), closures) if is_market_open(at, closures) else None
     return FeedLook(
         market_open=hours is not None,
         silent_s=silent_s,

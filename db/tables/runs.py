@@ -1,7 +1,7 @@
 """The table `run`. Any process may add a run; only the coordinator advances it."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -278,8 +278,3 @@ def symbols_without_bars(connection: Connection, symbols: Sequence[str], last: d
 
 def _year_before(last: date) -> dict[str, date]:
     return {"first": last - timedelta(days=366), "last": last + timedelta(days=2)}
-
-
-def market_closures(connection: Connection) -> dict[date, time | None]:
-    """Return the closed days that the calendar does not have: all day (None), or from a time in New York."""
-    return dict(connection.execute(query("market_closures")).fetchall())

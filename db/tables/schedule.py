@@ -16,8 +16,8 @@ from ...contracts.messages.processing_messages import schedule_updated
 from ...contracts.runs import EVERY_UNIVERSE, WantedRun
 from ..postgres import Connection
 from ..queries import query
+from ..sessions import market_closures
 from .run_results import add_messages
-from .runs import market_closures
 from .universe import named_universe
 
 

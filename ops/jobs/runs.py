@@ -16,6 +16,7 @@ from ...contracts.timeframe import LONGER
 from ...db.look.database_clock import database_now
 from ...db.postgres import Connection
 from ...db.queries import query
+from ...db.sessions import market_closures
 from ...db.tables import run_steps, runs
 from ...db.tables.runs import AlreadyAsked, RunAlive, RunRow
 from ...workers.daily.coordinator import UNIT
@@ -41,7 +42,7 @@ def day_of_run(connection: Connection, day: date | None, *, skip_market_check: b
 
     Raises UsageError if the market was closed on it, unless skip_market_check is set.
     """
-    closures = runs.market_closures(connection)
+    closures = market_closures(connection)
     now = database_now(connection)
     latest = latest_session(now, closures).day
     if day is None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Literal
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -18,7 +17,7 @@ import structlog
 from ...contracts.bar import MINUTE_MS
 from ...contracts.frames.maker import Identity
 from ...contracts.gap import Gap, OnGap
-from ...contracts.market_hours import day_of, hours_of, is_market_open, is_traded, load_calendar, night_of
+from ...contracts.market_hours import load_calendar
 from ...contracts.names import TICK_CHANNELS
 from ...contracts.spellings.tick_json import DEFAULT_SECOND_STAMP, SecondStamp
 from ...contracts.spellings.trade_conditions import DEFAULT_RULES, TRADE_RULES
@@ -36,6 +35,7 @@ from ...producer.massive.rest import REST_PER_MINUTE, REST_URL, MassiveRest
 from ...producer.produce import Feed, Progress
 from ...producer.repair import RepairThread
 from ..process.shutdown import Stop
+from .live_hours import LiveHours, at_clock
 from .live_start import Start
 from .producer import ProducerOptions, run_producer
 from .servers import Place, wait_for_server, with_postgres
@@ -46,9 +46,6 @@ MASSIVE_URL = "wss://socket.massive.com/stocks"
 _DELAYED_HOST, DELAYED_MS = "delayed.", 900_000  # delayed.massive.com is 15 minutes behind
 _JOIN_S = 8.0  # for the repair: it sends its end and waits shortly for the commit
 _RESTART_LOOK_BACK_MINUTES = 4 * 24 * 60  # over a long weekend; after a longer stop, the daily import fills the rest
-# A longer gap is cut at the hours without trading. A shorter one is requested whole: this is cheap, and a simulated
-# market trades at any hour, even on a holiday.
-_LONG_MS = 4 * 3600 * 1000
 _STOP_MS = 30_000  # a stop first ends the reading, then waits at most this time for the last commits
 
 Source = Literal["massive", "channel"]
@@ -103,23 +100,28 @@ def run_live(
         lambda: Universe(live.universe or EVERY_SYMBOL, where.servers.database_url), where.connect_timeout_s
     )
     repair = _repair_thread(where, live, options, partitions, universe, stop)
+    hours = LiveHours(
+        where.servers.database_url, watches_always=live.watch == "always", never_closes=options.always_open
+    )
+    with_postgres(where, "tickstock-producer", hours.read)
     since_ms = _complete_until_ms(where, options.feed, live.delay_ms)
     now_ms = _clock(wait_for_server(lambda: redis_ms(client), where.connect_timeout_s), live.delay_ms)
 
     def on_gap(first_ms: int, last_ms: int, symbols: Sequence[str] | None, why: str) -> None:
         count_gap(why)
-        for part in market_parts(first_ms, last_ms):
+        for part in hours.parts(first_ms, last_ms):
             repair.note(Gap(options.feed, *part, why, None if symbols is None else tuple(symbols)))
 
-    source = _source(where, live, universe, stop, now_ms=now_ms, on_gap=on_gap)
+    source = _source(where, live, universe, stop, now_ms=now_ms, on_gap=on_gap, hours=hours)
     name = f"{live.source}-{uuid4().hex[:12]}"  # contracts.names.MARKET_PRODUCERS has these prefixes
     identity = Identity(name, options.feed, "live", publish=True, delay_ms=live.delay_ms, codec=options.codec)
     with ExitStack() as opened:
         opened.callback(_end, stop, repair)
         repair.start()
         whole_minutes = live.channel == "AM" and live.source == "massive"  # each message covers a whole minute
-        start = Start(since_ms, now_ms, on_gap, is_traded=_is_always_traded if live.watch == "always" else is_traded)
-        _UniverseWatch(universe, source, stop, (lambda _: None) if whole_minutes else start.note_added).start()
+        start = Start(since_ms, now_ms, on_gap, is_traded=hours.is_traded)
+        note_added = (lambda _: None) if whole_minutes else start.note_added
+        _TablesWatch(universe, hours, source, stop, note_added).start()
         ticks = opened.enter_context(closing(start.passed_on(source, whole_minutes=whole_minutes)))
         numbers = dict.fromkeys(range(partitions), 0)
         feed = Feed(identity, ticks, numbers, f"producer:{name}", options.linger_ms, ends=True, is_ingest=True,
@@ -133,7 +135,14 @@ def _end(stop: Stop, repair: RepairThread) -> None:
 
 
 def _source(
-    where: Place, live: LiveOptions, universe: Universe, stop: Stop, *, now_ms: Callable[[], int], on_gap: OnGap
+    where: Place,
+    live: LiveOptions,
+    universe: Universe,
+    stop: Stop,
+    *,
+    now_ms: Callable[[], int],
+    on_gap: OnGap,
+    hours: LiveHours,
 ) -> MassiveSource | ChannelSource:
     symbols = _listed(universe.symbols())
     if live.source == "channel":
@@ -143,24 +152,16 @@ def _source(
         )  # fmt: skip
     silence_s = live.silence_s or SILENCE_S[live.channel]
     massive = MassiveOptions(live.massive_url, live.key, live.channel, live.rules, silence_s=silence_s)
-    is_watched = _is_always if live.watch == "always" else lambda: is_market_open(_at(now_ms()))
+    is_watched = at_clock(now_ms, hours.is_watched)
     return MassiveSource(massive, symbols, stop=stop, now_ms=now_ms, on_gap=on_gap, is_watched=is_watched)
-
-
-def _is_always() -> bool:
-    return True
-
-
-def _is_always_traded(_: datetime) -> bool:
-    return True
 
 
 def _listed(symbols: list[str]) -> list[str] | None:
     return None if EVERY_SYMBOL in symbols else symbols
 
 
-class _UniverseWatch(threading.Thread):
-    """Passes a changed universe to the source, in a thread, because reading it may take seconds.
+class _TablesWatch(threading.Thread):
+    """Passes a changed universe to the source and reads the market's closures, in a thread: either may take seconds.
 
     note_added: called with the symbols that are added; None: all.
     """
@@ -168,12 +169,14 @@ class _UniverseWatch(threading.Thread):
     def __init__(
         self,
         universe: Universe,
+        hours: LiveHours,
         source: MassiveSource | ChannelSource,
         stop: Stop,
         note_added: Callable[[Sequence[str] | None], None],
     ) -> None:
         super().__init__(name="universe", daemon=True)
         self._universe = universe
+        self._hours = hours
         self._source = source
         self._stop = stop
         self._note_added = note_added
@@ -182,6 +185,7 @@ class _UniverseWatch(threading.Thread):
         """Watch until the stop."""
         known = self._universe.symbols()
         while not self._stop.wait(1.0):
+            self._hours.refresh()
             symbols = self._universe.changed()
             if symbols is not None:
                 self._source.set_symbols(symbols)
@@ -197,10 +201,6 @@ def _clock(now_ms: int, delay_ms: int) -> Callable[[], int]:
     """Return a clock of the feed's market time, Unix ms: Redis's clock, continued by the monotonic one."""
     base_ms, base_s = now_ms - delay_ms, time.monotonic()
     return lambda: base_ms + int((time.monotonic() - base_s) * 1000)
-
-
-def _at(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def _repair_thread(
@@ -237,23 +237,3 @@ def _complete_until_ms(where: Place, feed: str, delay_ms: int) -> int | None:
         return None if minute is None else max(minute * MINUTE_MS, int(stopped_s * 1000) - _STOP_MS - delay_ms)
 
     return with_postgres(where, "tickstock-producer", ask)
-
-
-def market_parts(first_ms: int, last_ms: int) -> list[tuple[int, int]]:
-    """Cut a long gap into trading hours, the extended hours and the night included: in between nothing was missed."""
-    if last_ms - first_ms <= _LONG_MS:
-        return [(first_ms, last_ms)]
-    day, last_day = day_of(_at(first_ms)), day_of(_at(last_ms)) + timedelta(days=1)  # its night may have begun
-    parts = []
-    while day <= last_day:
-        if hours := hours_of(day):
-            begins, _ = night_of(day) or (hours.first_trades, None)
-            part = (max(first_ms, _ms(begins)), min(last_ms, _ms(hours.last_trades) - 1))
-            if part[0] <= part[1]:
-                parts.append(part)
-        day += timedelta(days=1)
-    return parts
-
-
-def _ms(at: datetime) -> int:
-    return int(at.timestamp() * 1000)

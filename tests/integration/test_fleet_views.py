@@ -110,11 +110,11 @@ def fleet(migrated_servers, monkeypatch):
 def is_open_here(monkeypatch, *, is_open):
     """Let the market be open, for two hours now, or closed, whatever day it is."""
 
-    def hours(_day):
+    def hours(_day, _closures):
         now = datetime.now(UTC)
         return Hours(*(now + timedelta(hours=h) for h in (-4, -2, 2, 4)))
 
-    monkeypatch.setattr(fleet_look, "is_market_open", lambda _at: is_open)
+    monkeypatch.setattr(fleet_look, "is_market_open", lambda _at, _closures: is_open)
     monkeypatch.setattr(fleet_look, "hours_of", hours)
 
 

@@ -1,7 +1,7 @@
 """At another hour: the clock of the database decides, not that of the machine on which a process runs."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
@@ -10,7 +10,9 @@ from daily_rows import FRIDAY, OPENS, add_days, add_minutes, ended, jobs, rows, 
 from database_hour import set_hour
 from jobs_process import KEY, OneProcess
 from tickstockpl.contracts.errors import UsageError
-from tickstockpl.db import postgres
+from tickstockpl.contracts.fleet.fleet_look import DefinitionFaults
+from tickstockpl.db import postgres, redis
+from tickstockpl.db.look.fleet_look import FleetReader
 from tickstockpl.db.schema.migrate import open_stream
 from tickstockpl.db.tables.runs import notes_of
 from tickstockpl.db.world import REAL
@@ -24,6 +26,8 @@ from tickstockpl.ops.wiring.servers import Place
 from tickstockpl.workers.backtest.jobs.taking import TakeBacktest
 from tickstockpl.workers.bridge.bridge import BridgeOptions
 from tickstockpl.workers.daily.loads.taking import TakeControl, TakeLoad
+
+from .test_api import served
 
 
 @pytest.fixture
@@ -109,6 +113,12 @@ def test_a_backtest_may_end_on_the_day_that_has_begun_in_new_york(database, at_h
         assert why == (None if has_come else "end_date 2026-03-09 has not come yet")
 
 
+@pytest.mark.parametrize(("at", "day"), [("2026-03-09 03:59", "2026-03-08"), ("2026-03-09 04:00", "2026-03-09")])
+def test_the_api_says_which_day_it_is_for_whoever_chooses_the_days_of_a_backtest(migrated_servers, at_hour, at, day):
+    with at_hour(at), served(migrated_servers) as api:
+        assert api.get("/api/backtests").json()["today"] == day
+
+
 def test_a_backtest_of_the_application_has_the_databases_day(database, at_hour):
     database.execute("INSERT INTO symbols (symbol) VALUES ('AAPL')")
     body = (
@@ -129,6 +139,21 @@ HALF_DAY = [
     ("2026-11-27 18:01", False),  # it closes at 13:00
     ("2026-11-26 15:00", False),  # Thanksgiving
 ]
+
+
+AT_SHORT_NOTICE = [("2026-11-24 15:59", True), ("2026-11-24 16:01", False), ("2026-11-25 16:00", False)]
+
+
+@pytest.mark.parametrize(("at", "is_open"), AT_SHORT_NOTICE)
+def test_the_market_is_not_open_on_a_day_or_after_an_hour_of_the_table_of_closures(
+    migrated_servers, database, at_hour, at, is_open
+):
+    open_stream(database, 1)
+    database.execute("INSERT INTO market_closure (day, closes_at) VALUES ('2026-11-24', '11:00'), ('2026-11-25', NULL)")
+    reader = FleetReader(lambda _: DefinitionFaults([], []), now=lambda: datetime.fromisoformat(at + "+00:00"))
+    with at_hour(at) as connection, closing(redis.connect(migrated_servers.redis_url)) as client:
+        feed = reader.read(connection, client).feed
+    assert (feed.market_open, feed.open_s is not None) == (is_open, is_open)
 
 
 @pytest.mark.parametrize(("at", "is_open"), HALF_DAY)

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from uuid import uuid4
@@ -18,7 +19,8 @@ from tickstockpl.contracts.frames.frame import decode, ticks_of
 from tickstockpl.contracts.names import stream_key
 from tickstockpl.ops.fake_massive import FakeMassive
 from tickstockpl.ops.fake_massive.tape import SyntheticTape
-from tickstockpl.ops.wiring.live_producer import market_parts
+from tickstockpl.ops.wiring import live_hours
+from tickstockpl.ops.wiring.live_hours import LiveHours
 from tickstockpl.producer import producer_lease
 from tickstockpl.producer.producer_lease import ProducerLease
 from tickstockpl.producer.synthetic import Market
@@ -30,23 +32,6 @@ KEY = uuid4().hex  # a random one: no key stands in a file
 def fake():
     with FakeMassive(key=KEY) as server:
         yield server
-
-
-def test_a_long_gap_is_cut_at_the_hours_in_which_nobody_trades():
-    friday_1859, friday_2000 = 1_763_769_540_000, 1_763_773_200_000  # 2025-11-21, by the clock of New York
-    monday_0400, monday_0405 = 1_763_974_800_000, 1_763_975_100_000
-
-    assert market_parts(friday_1859, monday_0405) == [(friday_1859, friday_2000 - 1), (monday_0400, monday_0405)]
-    assert market_parts(friday_1859, friday_1859 + 3_600_000) == [(friday_1859, friday_1859 + 3_600_000)]
-
-
-def test_a_gap_over_thanksgiving_has_the_wednesday_before_and_the_half_day_behind():
-    wednesday_1930, wednesday_2000 = 1_764_203_400_000, 1_764_205_200_000  # 2025-11-26, by the clock of New York
-    friday_0400, friday_1700 = 1_764_320_400_000, 1_764_367_200_000  # a half day: its last session ends at 17:00
-    saturday_1200 = 1_764_435_600_000
-
-    parts = market_parts(wednesday_1930, saturday_1200)
-    assert parts == [(wednesday_1930, wednesday_2000 - 1), (friday_0400, friday_1700 - 1)]
 
 
 @contextmanager
@@ -150,3 +135,38 @@ def test_a_locked_lease_table_holds_no_tick_back(migrated_servers, wait_for, tmp
         wait_for(lambda: watcher.execute(waits).fetchone() == (1,))
         before = client.xlen(stream_key(0))
         wait_for(lambda: client.xlen(stream_key(0)) > before + 50)
+
+
+@pytest.mark.parametrize("option", ["--watch=always", "--always-open"])
+def test_what_a_feed_of_a_market_that_never_closes_missed_is_one_gap(
+    migrated_servers, fake, wait_for, tmp_path, option
+):
+    """A day and an hour: at some time of it, no exchange trades stocks."""
+    with psycopg.connect(migrated_servers.database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO recent_bar (symbol, minute, feed, replay, whole, revision, open, high, low, close,"
+            " volume_micro, notional, trades, open_ts, close_ts)"
+            " SELECT 'AAPL', extract(epoch FROM now())::int / 60 - 1500,"
+            " 'live', false, false, 0, 1, 1, 1, 1, 1e6, 1, 1, 0, 0"
+        )
+        with producing(migrated_servers, *massive(fake, tmp_path), "--no-repair", option):
+            found = wait_for(lambda: connection.execute("SELECT first_minute, last_minute FROM gap").fetchall())
+    ((first, last),) = found
+    assert last - first in (1500, 1501)
+
+
+def test_a_closing_is_read_again_while_a_feed_runs_and_stays_while_the_database_is_away(migrated_servers, monkeypatch):
+    monkeypatch.setattr(live_hours, "_READ_EVERY_S", 0)
+    tuesday = datetime(2026, 12, 15, 15, tzinfo=UTC)
+    hours = LiveHours(migrated_servers.database_url, watches_always=False, never_closes=False)
+    hours.refresh()
+    assert hours.is_watched(tuesday)
+    with psycopg.connect(migrated_servers.database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO market_closure (day) VALUES ('2026-12-15'), ('infinity')")
+        connection.execute("INSERT INTO market_closure (day, closes_at) VALUES ('2026-12-16', '24:00')")
+        hours.refresh()
+        assert not hours.is_watched(tuesday)
+        assert hours.is_watched(tuesday + timedelta(days=1))
+        connection.execute("ALTER TABLE market_closure RENAME TO elsewhere")
+        hours.refresh()
+    assert not hours.is_watched(tuesday)

@@ -346,6 +346,31 @@ def test_no_session_starts_on_a_holiday_and_that_of_a_half_day_ends_at_one(fleet
     assert fleet.rows("SELECT max(stopped_at) FROM streaming_session") == [(datetime(2026, 11, 27, 18, tzinfo=UTC),)]
 
 
+def test_no_session_starts_on_a_day_that_was_closed_at_short_notice(fleet):
+    fleet.at = datetime(2026, 1, 15, 20, 59, 55, tzinfo=UTC)
+    voice = fleet.begun()
+    fleet.speak(voice, after_s=10)
+    fleet.admin.execute("INSERT INTO market_closure (day) VALUES ('2026-01-16')")
+    fleet.at = datetime(2026, 1, 16, 14, 29, 50, tzinfo=UTC)
+    assert on(STARTED, fleet.speak(voice, after_s=20)) == []
+    assert on(STARTED, heard(fleet.voice(name="b2").begin(2))) != []  # a fleet that starts has a session on any day
+
+
+def test_a_session_ends_with_a_close_that_was_set_at_short_notice(fleet):
+    fleet.at = datetime(2026, 1, 15, 17, 59, 50, tzinfo=UTC)
+    held = lease.take(fleet.admin, "bridge", "b1")
+    first = fleet.begun()
+    fleet.admin.execute("INSERT INTO market_closure (day, closes_at) VALUES ('2026-01-15', '13:00')")
+    (message,) = on(STOPPED, fleet.speak(first, after_s=30))
+    assert message["session"]["stopped_at"] == "2026-01-15T18:00:00.000000+00:00"
+    assert on(STARTED, fleet.speak(first, after_s=60)) == []
+    lease.release(fleet.admin, "b1", [held])
+    lease.take(fleet.admin, "bridge", "b2")
+    second = fleet.voice(name="b2")
+    assert second.begin(2) == []
+    assert second.session_id == first.session_id
+
+
 def test_a_fleet_that_starts_in_the_evening_starts_a_session(fleet):
     fleet.at = EVENING
     voice = fleet.voice()

@@ -3,7 +3,7 @@
 import json
 import re
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from backtest_rows import LAST, PATTERNS, add_wandering_days, ended
 from daily_rows import OPENS, add_minutes, jobs
+from database_hour import set_hour
 from tickstockpl.db import postgres
 from tickstockpl.workers.backtest.rules import Rules
 from tickstockpl.workers.detect.definitions import seed_definitions
@@ -263,3 +264,19 @@ def test_a_refusal_is_a_sentence_and_a_cancel_asks_once_more(database, migrated_
         visitor.open("#backtests?job=never")
         page.get_by_text("there is no backtest never").wait_for()
         assert all("401" in said or "422" in said or "404" in said for said in visitor.complaints())
+
+
+def test_the_form_proposes_the_year_before_the_databases_day_and_keeps_chosen_days(database, migrated_servers, visit):
+    set_hour(database, migrated_servers, datetime(2026, 3, 9, 3, 59, tzinfo=UTC))  # before midnight in New York
+    with served(migrated_servers) as api:
+        visitor = visit(api.url)
+        page = visitor.open("#backtests")
+        page.get_by_text("Start a backtest").first.click()
+        first, last = page.get_by_label("From"), page.get_by_label("To", exact=True)
+        page.wait_for_function("document.querySelectorAll('input[type=date]')[1].value === '2026-03-08'")
+        assert first.input_value() == "2025-03-08"
+        first.fill("2025-12-01")
+        with page.expect_response("**/api/backtests?*"):
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.get_by_text("no backtest in the last 90 days").wait_for()
+        assert (first.input_value(), last.input_value()) == ("2025-12-01", "2026-03-08")

@@ -3,7 +3,7 @@
 
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import holidays
 import pytest
@@ -170,3 +170,44 @@ def test_a_trading_day_has_a_night_before_it_from_december_2026_on(day, night):
 )
 def test_the_market_trades_in_each_of_its_sessions_and_not_between_them(at, traded):
     assert is_traded(utc(at)) is traded
+
+
+# Tuesday to Thursday: closed, closed from 11:00 on, and closed before it opened
+AT_SHORT_NOTICE = {date(2026, 12, 15): None, date(2026, 12, 16): time(11), date(2026, 12, 17): time(9)}
+
+
+@pytest.mark.parametrize(
+    ("at", "traded", "is_open"),
+    [
+        ("2026-12-15 02:30", False, False),  # the night that would have been the closed day's
+        ("2026-12-15 15:00", False, False),
+        ("2026-12-16 02:30", True, False),
+        ("2026-12-16 15:59", True, True),
+        ("2026-12-16 16:00", True, False),  # 11:00 in New York; trades behind the close may go on
+        ("2026-12-17 15:00", False, False),
+        ("2026-12-18 15:00", True, True),
+    ],
+)
+def test_a_closing_at_short_notice_is_a_closing(at, traded, is_open):
+    assert is_traded(utc(at), AT_SHORT_NOTICE) is traded
+    assert is_market_open(utc(at), AT_SHORT_NOTICE) is is_open
+
+
+@pytest.mark.parametrize(
+    ("at", "closes"),
+    [
+        ("2026-12-14 21:00", "2026-12-16 16:00"),
+        ("2026-12-16 15:59", "2026-12-16 16:00"),
+        ("2026-12-16 16:00", "2026-12-18 21:00"),
+    ],
+)
+def test_the_next_close_is_that_of_a_day_that_opens(at, closes):
+    assert close_after(utc(at), AT_SHORT_NOTICE) == utc(closes)
+    assert is_close(utc(closes), AT_SHORT_NOTICE)
+
+
+def test_a_closing_neither_opens_a_holiday_nor_lengthens_a_half_day():
+    closures = {date(2026, 12, 25): time(12), date(2026, 12, 24): time(15), date(2026, 12, 19): time(15)}
+    assert hours_of(date(2026, 12, 25), closures) is None
+    assert hours_of(date(2026, 12, 24), closures) == hours_of(date(2026, 12, 24))
+    assert hours_of(date(2026, 12, 19), closures) is None

@@ -1,6 +1,7 @@
 """The streaming session: from the market's open, or the fleet's start, until the close or the fleet's end.
 
-It is stored in the table streaming_session, so that the next bridge, or a restarted one, continues it.
+It is stored in the table streaming_session, so that the next bridge, or a restarted one, continues it. The table
+market_closure is read at each turn: a day may be closed, or end early, at short notice.
 """
 
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from datetime import datetime
 import psycopg
 import structlog
 
-from ...contracts.market_hours import close_after, is_close, is_market_open
+from ...contracts.market_hours import Closures, close_after, is_close, is_market_open
 from ...contracts.messages.message import Message
 from ...contracts.messages.streaming_messages import session_started, session_stopped
 from ...db.postgres import Database, is_lost
 from ...db.queries import query
+from ...db.sessions import market_closures
 from ...db.world import World
 
 log = structlog.get_logger()
@@ -85,7 +87,7 @@ class Sessions:
 
     def _reopen(self, at: datetime) -> None:
         last = self._session
-        if last is None or self.active or last.stopped_at is None or is_close(last.stopped_at):
+        if last is None or self.active or last.stopped_at is None or is_close(last.stopped_at, self._closures()):
             return
         values = {"universe": self._universe, "at": at, "within_s": _RESTART_S}
         self._database.connection.execute(query("reopen_session"), values)
@@ -98,9 +100,9 @@ class Sessions:
     def turn(self, at: datetime) -> list[Message]:
         """Stop the session at the close, start one at the open."""
         if self._session and self.active:
-            closes_at = close_after(self._session.started_at)
+            closes_at = close_after(self._session.started_at, self._closures())
             return self.stop(at, closes_at) if at >= closes_at else []
-        return self._start(at) if is_market_open(at) else []
+        return self._start(at) if is_market_open(at, self._closures()) else []
 
     def announce(self, at: datetime) -> list[Message]:
         """Announce the session again, for subscribers that came later."""
@@ -155,8 +157,12 @@ class Sessions:
     def _is_after_close(self, last: Session, at: datetime) -> bool:
         row = self._database.connection.execute(query("former_bridge"), {"within_s": _TAKE_OVER_S}).fetchone()
         took_over = row is not None and row[0]
-        stopped_by_close = last.stopped_at is not None and is_close(last.stopped_at)
-        return took_over and stopped_by_close and not is_market_open(at)
+        closures = self._closures()
+        stopped_by_close = last.stopped_at is not None and is_close(last.stopped_at, closures)
+        return took_over and stopped_by_close and not is_market_open(at, closures)
+
+    def _closures(self) -> Closures:
+        return market_closures(self._database.connection)
 
     def _symbol_count(self, universe: str) -> int:
         """Count a universe's symbols, for display; 0 if the tables are not as expected."""

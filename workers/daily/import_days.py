@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from ...contracts.daily.day_bars import day_number
-from ...contracts.daily.trading_days import Closures, Session, session_on
-from ...contracts.market_hours import NEW_YORK
+from ...contracts.daily.trading_days import Session, session_on
+from ...contracts.market_hours import NEW_YORK, Closures
 
 SPLITS = "splits"  # the name of the question for splits; the name of each other question is its day
 RECENT = timedelta(days=30)  # days up to this age are asked for by REST first, older ones are read from files first

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime
 import structlog
 
 from ...contracts.daily.day_bars import joined
-from ...contracts.daily.trading_days import Closures
 from ...contracts.errors import TickStockError
+from ...contracts.market_hours import Closures
 from ...contracts.messages.message import Message
 from ...contracts.runs import StepResult
 from ...contracts.universe import EVERY_SYMBOL

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
-from ...contracts.daily.trading_days import NO_CLOSURES, Closures, Session, session_if_open, session_on
-from ...contracts.market_hours import NEW_YORK
+from ...contracts.daily.trading_days import Session, session_if_open, session_on
+from ...contracts.market_hours import NEW_YORK, NO_CLOSURES, Closures
 
 _DAY = timedelta(days=1)
 

@@ -15,11 +15,12 @@ from ...contracts.messages.processing_messages import indicator_calculated
 from ...contracts.runs import Step, StepResult
 from ...contracts.timeframe import LONGER
 from ...db.postgres import Connection
+from ...db.sessions import market_closures
 from ...db.tables import daily_bars, daily_found
 from ...db.tables.daily_found import Scope, first_minute
 from ...db.tables.detections import log_published
 from ...db.tables.run_results import add_detections, add_messages
-from ...db.tables.runs import PinnedRun, market_closures
+from ...db.tables.runs import PinnedRun
 from ..windows import WINDOW
 from .asking import Ask
 from .bars import Bars, Ends, Split, adjusted, ends_on

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ...contracts.daily.trading_days import Closures, Session
+from ...contracts.daily.trading_days import Session
+from ...contracts.market_hours import Closures
 from ...db.postgres import Connection
+from ...db.sessions import market_closures
 from ...db.tables import daily_bars, runs
 from ...db.tables.run_steps import Question
 from ...db.tables.runs import AliveRun
@@ -48,7 +50,7 @@ def plan_questions(connection: Connection, run: AliveRun, phase: str, sources: S
 
 def _of_open_session(connection: Connection, run: AliveRun, phase: str) -> str | None:
     """Say that the last session of a run has not ended, so that the phase leaves it out; None: it has ended."""
-    session = _sessions(run, runs.market_closures(connection))[-1]
+    session = _sessions(run, market_closures(connection))[-1]
     if session.closes.timestamp() <= run.now_s:
         return None
     return f"{phase}: not of {session.day}, its session has not ended"
@@ -62,7 +64,7 @@ def _sessions(run: AliveRun, closures: Closures) -> list[Session]:
 
 
 def _plan_import(connection: Connection, run: AliveRun, sources: Sources, *, waits: bool) -> Plan:
-    closures = runs.market_closures(connection)
+    closures = market_closures(connection)
     at, sessions = datetime.fromtimestamp(run.now_s, UTC), _sessions(run, closures)
     symbols, days = run.symbols or [], [session.day for session in sessions]
     known = daily_bars.vendor_days(connection, symbols, days[0] - AGAIN, days[-1])

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ...contracts.daily.trading_days import Closures, Session
+from ...contracts.daily.trading_days import Session
+from ...contracts.market_hours import Closures
 from ...contracts.runs import Step, StepResult
 from ...db.postgres import Connection
 from ...db.tables.runs import PinnedRun

@@ -99,9 +99,6 @@ SELECT w.symbol FROM unnest(%(symbols)s::text[]) AS w (symbol)
                       AND o."timestamp" BETWEEN %(first)s AND %(last)s)
  ORDER BY w.symbol COLLATE "C";
 
--- market_closures --
-SELECT day, closes_at FROM market_closure;
-
 -- failed_symbols_of_run --
 -- For a retry: symbols of failed steps, and failed symbols of done steps.
 SELECT DISTINCT symbol FROM (

@@ -3,7 +3,7 @@
 Returns, rates, sizes and `_pct` are fractions; progress is 0 to 100.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -84,8 +84,9 @@ class Backtest(Struct, kw_only=True):
 
 
 class Backtests(Struct, kw_only=True):
-    """Backtests, the newest first."""
+    """Backtests, the newest first. today: in New York, by the database's clock; no backtest may have a later day."""
 
+    today: date
     backtests: list[Backtest]
 
 

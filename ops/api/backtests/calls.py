@@ -8,6 +8,8 @@ from litestar import Controller, delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from ....contracts.errors import UsageError
+from ....contracts.market_hours import day_of
+from ....db.look.database_clock import database_now
 from ....db.postgres import Connection
 from ....db.tables.backtests import BacktestJob, list_backtests
 from ....workers.backtest.jobs.kept_report import figures_of, read_equity, read_trades
@@ -64,7 +66,8 @@ class BacktestCalls(Controller):
         """List the backtests that were added in the last `days` days, the newest first."""
         with service.database.connection() as connection:
             found = list_backtests(connection, days=days, limit=limit)
-        return Backtests(backtests=[_shown(one) for one in found])
+            today = day_of(database_now(connection))
+        return Backtests(today=today, backtests=[_shown(one) for one in found])
 
     @get(
         _ONE,

@@ -22,11 +22,6 @@ export function search(query) {
 /** The API key, until the last tab is closed; null: no key was given, so the page is read-only. */
 export const key = new TabMemory("tickstock-key");
 
-let ahead = 0; // of the browser's clock, in ms
-
-/** Unix milliseconds by the API's clock, to a second: that of the browser may be wrong. */
-export const now = () => Date.now() - ahead;
-
 export class Refused extends Error {
   constructor(message, status, answer) {
     super(message);
@@ -51,8 +46,6 @@ async function ask(method, path, body, signal, headers = {}) {
     if (signal?.aborted) throw error;
     throw new Refused("the API does not answer", 0, null);
   }
-  const at = Date.parse(answer.headers.get("date"));
-  if (at) ahead = Date.now() - at;
   const read = await answer.json().catch(() => null);
   if (!answer.ok || read === null) throw new Refused(read?.message ?? `the API answered ${answer.status}`, answer.status, read);
   return read;

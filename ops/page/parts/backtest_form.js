@@ -1,11 +1,9 @@
 // The form of a backtest: which symbols and patterns, which days, and the rules of trading.
 
-import { now } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { exactPercent } from "./numbers.js";
 import { symbolSearch } from "./symbol_search.js";
 import { TIMEFRAMES } from "./timeframes.js";
-import { marketDay } from "./times.js";
 
 const DAY_MS = 86_400_000;
 // The defaults are those of the API; an empty field has the default, too.
@@ -28,6 +26,7 @@ export class BacktestForm {
   #boxes = new Map(); // name of a pattern -> its checkbox
   #wanted = []; // patterns to check as soon as their names are known
   #days = { from: h("input", { type: "date" }), to: h("input", { type: "date" }) };
+  #proposed = { from: "", to: "" };
   #timeframe = h("select", {}, TIMEFRAMES.map((name) => h("option", { value: name }, name)));
   #rules = new Map(RULES.map((rule) => [rule.name, field(rule)]));
   #short = h("input", { type: "checkbox" });
@@ -39,11 +38,15 @@ export class BacktestForm {
   constructor(start) {
     this.#start = start;
     this.element = h("details", {}, h("summary", {}, "Start a backtest"), this.#form());
-    this.write(this.#year());
+    this.write({});
   }
 
-  #year() {
-    return { end_date: marketDay(now()), start_date: marketDay(now() - 365 * DAY_MS) };
+  /** Propose the year before a day, unless the user chose other days. day: by the API, because the browser's clock may be wrong. */
+  today(day) {
+    const { from, to } = this.#days;
+    const isUntouched = from.value === this.#proposed.from && to.value === this.#proposed.to;
+    this.#proposed = { from: new Date(Date.parse(day) - 365 * DAY_MS).toISOString().slice(0, 10), to: day };
+    if (isUntouched) [from.value, to.value] = [this.#proposed.from, this.#proposed.to];
   }
 
   #form() {
@@ -65,8 +68,6 @@ export class BacktestForm {
 
   /** Show the patterns that may be chosen: [{ name, description, enabled }]. */
   patterns(definitions) {
-    const isUnused = !this.element.open && !this.#wanted.length;
-    if (isUnused) this.write(this.#year()); // by now the API has told its clock
     const box = ({ name, description, enabled }) => {
       this.#boxes.set(name, h("input", { type: "checkbox", ".checked": this.#wanted.includes(name) }));
       return h("label", { title: description }, this.#boxes.get(name), name, enabled ? "" : h("span", { class: "quiet" }, "(off)"));
@@ -81,7 +82,7 @@ export class BacktestForm {
   }
 
   /** Fill the form as the body of a request; what is missing has its default. */
-  write({ symbols = [], patterns = [], start_date, end_date, timeframe = "daily", parameters = {} }) {
+  write({ symbols = [], patterns = [], start_date = "", end_date = "", timeframe = "daily", parameters = {} }) {
     this.#symbols.value = symbols.join(", ");
     this.#wanted = patterns;
     this.#boxes.forEach((box, name) => (box.checked = patterns.includes(name)));

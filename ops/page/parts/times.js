@@ -33,9 +33,6 @@ export function day(ms, where = zone) {
   return `${part.year}-${part.month}-${part.day}`;
 }
 
-/** The day in New York, where the market is, whatever the zone of the page. */
-export const marketDay = (ms) => day(ms, "ny");
-
 /** 2026-11-30 09:31 */
 export const minute = (ms) => `${day(ms)} ${clock(ms)}`;
 

@@ -55,7 +55,10 @@ class Backtests {
       h("section", { class: "list" }, h("h2", {}, `Backtests of the last ${DAYS} days`), this.#rows.element), this.#missing, this.#report.element);
     this.#patterns();
     this.#poll = new Poll((signal) => this.#read(signal), () => (this.#active ? SOON_MS : LATER_MS), {
-      got: ([list, kept]) => this.#draw(list.backtests, kept),
+      got: ([list, kept]) => {
+        this.#form.today(list.today);
+        this.#draw(list.backtests, kept);
+      },
       failed: (error) => say(this.#message, `${error.message}: what is below is older.`),
       state: frame.stream,
     });

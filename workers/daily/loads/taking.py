@@ -7,9 +7,9 @@ from ....contracts.errors import UsageError
 from ....contracts.market_hours import day_of
 from ....db.look.database_clock import database_now
 from ....db.postgres import Connection
+from ....db.sessions import market_closures
 from ....db.tables.jobs import cancel_job
 from ....db.tables.loads import add_load
-from ....db.tables.runs import market_closures
 from ....db.world import World
 from ..market_days import latest_session
 
