@@ -410,7 +410,8 @@ def test_the_day_of_a_run_is_a_part_of_the_request_that_an_idempotency_key_names
     assert trigger(none, None) == (code, latest) == (200, latest)
     assert trigger(none, "2025-11-28")[0] == 409
     # As if it had been sent on Thanksgiving, 27 November, in New York: the last trading day was the 26th.
-    database.execute("UPDATE run SET run_date = '2025-11-26', created_at = '2025-11-28 04:00Z' WHERE run_id = %s", [latest])
+    earlier = "UPDATE run SET run_date = '2025-11-26', created_at = '2025-11-28 04:00Z' WHERE run_id = %s"
+    database.execute(earlier, [latest])
     assert trigger(none, None) == trigger(none, "2025-11-26") == (200, latest)
     assert database.execute("SELECT count(*) FROM run").fetchone() == (2,)
 

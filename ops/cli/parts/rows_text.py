@@ -23,8 +23,9 @@ Rows = Iterator[Sequence[str | float | None]]
 
 
 def write_rows(columns: Sequence[str], rows: Rows, form: str, output: Path | None) -> None:
-    """Write rows as they come, to a file or to stdout. A file gets its name when it is complete. A table without rows is not written; CSV always has its header.
+    """Write rows as they come, to a file or to stdout. A file gets its name when it is complete.
 
+    A table without rows is not written; CSV always has its header.
     In CSV an apostrophe is put before a text that a spreadsheet would compute: '=1+1 for the symbol =1+1.
     """
     write = {"csv": _write_csv, "json": _write_json, "table": _write_table}[form]
