@@ -7,7 +7,8 @@ pictures need the extra `chart`.
 Each function takes the address of the database, `postgresql://USER:PASSWORD@HOST:PORT/NAME`. Without an address it
 reads DATABASE_URL (or TICKSTOCK_DB_HOST and its like), as the commands do. `tickstock urls` prints the address of the
 embedded PostgreSQL.
-All functions raise UsageError for a wrong argument (also for a name or symbol that does not exist), SetupError or ServerAway if the database cannot be used.
+All functions raise UsageError for a wrong argument, name or symbol, SetupError or ServerAway if the database cannot be
+used.
 """
 
 import os

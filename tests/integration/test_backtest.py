@@ -122,7 +122,8 @@ def long_bars(migrated_servers):
             database.execute(
                 f"INSERT INTO {table} (symbol, {column}, open, high, low, close, volume)"
                 " SELECT 'A', day, 100, 101, 99, 100, 1e6"
-                " FROM generate_series(%s::date, '2025-06-30', %s::interval) AS day WHERE extract(isodow FROM day) < 6 OR %s",
+                " FROM generate_series(%s::date, '2025-06-30', %s::interval) AS day"
+                " WHERE extract(isodow FROM day) < 6 OR %s",
                 [first, step, column != "date"],
             )
     return migrated_servers
