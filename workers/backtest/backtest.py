@@ -134,9 +134,7 @@ def load_symbols(connection: Connection, request: Request, symbols: list[str]) -
     if request.timeframe in LONGER:
         return Loaded(_load_days(connection, request.timeframe, symbols, start, end), splits)
     before = timedelta(days=WINDOW * INTRADAY[request.timeframe] / _SESSION_MINUTES * 7 / 5 + 12)
-    return Loaded(
-        _load_minutes(connection, symbols, _midnight(start) - before, _midnight(end + _DAY)), splits
-    )
+    return Loaded(_load_minutes(connection, symbols, _midnight(start) - before, _midnight(end + _DAY)), splits)
 
 
 def find(
