@@ -7,7 +7,8 @@ pictures need the extra `chart`.
 Each function takes the address of the database, `postgresql://USER:PASSWORD@HOST:PORT/NAME`. Without an address it
 reads DATABASE_URL (or TICKSTOCK_DB_HOST and its like), as the commands do. `tickstock urls` prints the address of the
 embedded PostgreSQL.
-All functions raise UsageError for a wrong argument, SetupError or ServerAway if the database cannot be used.
+All functions raise UsageError for a wrong argument, name or symbol, SetupError or ServerAway if the database cannot be
+used.
 """
 
 import os
@@ -28,6 +29,7 @@ from .contracts.settings import servers_from
 from .contracts.timeframe import INTRADAY, LONGER
 from .db import postgres, rows
 from .db.schema.migrate import check_schema
+from .ops.jobs.known_names import check_symbols, known_indicators, known_patterns
 from .ops.process.extras import how_to_install
 from .ops.secrets.files import with_secrets
 from .workers.backtest.backtest import run
@@ -102,6 +104,7 @@ def bars(
     _expect_one_timeframe(timeframe)
     values, zone, last = _values(symbols, start, end), _zone(zone).key, _count(last)
     with closing(_connect(database)) as connection, connection.cursor() as cursor:
+        check_symbols(connection, values["symbols"] or ())
         columns = rows.select_bars(cursor, values, timeframe)
         schema = {name: _BAR[name] for name in columns}
         table = ((symbol, at, *(_as_float(number) for number in numbers)) for symbol, at, *numbers in cursor)
@@ -128,6 +131,8 @@ def patterns(
     values, wanted, zone, last = _values(symbols, start, end), _names(names), _zone(zone).key, _count(last)
     found: list[tuple[Any, ...]] = []
     with closing(_connect(database)) as connection, connection.cursor() as cursor:
+        known_patterns(connection).check(wanted or ())
+        check_symbols(connection, values["symbols"] or ())
         if timeframe not in LONGER:
             rows.select_patterns(cursor, values, timeframe=timeframe, patterns=wanted)
             found += map(rows.pattern_row, cursor)
@@ -157,6 +162,8 @@ def indicators(
     values, wanted, zone, last = _values(symbols, start, end), _names(names), _zone(zone).key, _count(last)
     found: list[tuple[Any, ...]] = []
     with closing(_connect(database)) as connection, connection.cursor() as cursor:
+        known_indicators(connection).check(wanted or ())
+        check_symbols(connection, values["symbols"] or ())
         if timeframe not in LONGER:
             rows.select_indicators(cursor, values, timeframe=timeframe, indicators=wanted)
             found += (one for row in cursor for one in _outputs(row))
@@ -215,6 +222,7 @@ def backtest(
         rules=_rules(rules),
     )
     with closing(_connect(database)) as connection:
+        check_symbols(connection, request.symbols)
         report = run(connection, request)
     # The report writes the day of a longer bar as midnight UTC; in frames each day begins at midnight in New York.
     days_of = NEW_YORK.key if timeframe in LONGER else "UTC"
@@ -251,6 +259,7 @@ def plot(
 
     values, shown_in = _values(symbol, start, end), _zone(zone)
     with closing(_connect(database)) as connection, connection.cursor() as cursor:
+        check_symbols(connection, [symbol])
         rows.select_bars(cursor, values, timeframe)
         drawn = [candle_of(row) for row in deque(cursor, last)]
         if not drawn:

@@ -34,7 +34,8 @@ INSIDE = {
         {"worker"},
     ),
     "ops": (
-        {"dashboards", "doctor", "fake_massive", "measure", "output", "page", "process", "secrets"},
+        {"process", "secrets"},
+        {"dashboards", "doctor", "fake_massive", "measure", "output", "page"},
         {"audit", "embedded"},
         {"wiring"},
         {"cli/parts", "jobs", "status"},

@@ -26,11 +26,11 @@ class RunAlive(TickStockError):
 
 
 class AlreadyAsked(TickStockError):
-    """A run was added with the same idempotency key: answer with that run, and start none."""
+    """A run was added with the same idempotency key: answer with that run if its day is right, and start none."""
 
-    def __init__(self, run_id: UUID) -> None:
+    def __init__(self, run_id: UUID, run_date: date, created_at: datetime) -> None:
         super().__init__(f"run {run_id} was started with this idempotency key")
-        self.run_id = run_id
+        self.run_id, self.run_date, self.created_at = run_id, run_date, created_at
 
 
 class OtherAsked(TickStockError):
@@ -162,7 +162,8 @@ def add_run(connection: Connection, run_id: UUID, wanted: WantedRun) -> bool:
     }
     while connection.execute(query("add_run"), values).fetchone() is None:
         if (same := connection.execute(query("run_of_key"), values).fetchone()) is not None:
-            raise AlreadyAsked(same[0]) if same[1] else OtherAsked(same[0])
+            run_id, is_same, run_date, created_at = same
+            raise AlreadyAsked(run_id, run_date, created_at) if is_same else OtherAsked(run_id)
         if (alive := alive_run_id(connection)) is not None:
             raise RunAlive(alive)
         if wanted.trigger == "automatic":

@@ -144,6 +144,7 @@ def start(  # the parts of a request
             parameters=parameters,
             requested_by=REQUESTED_BY,
             idempotency_key=idempotency_key,
+            day_is_given=day is not None,
         )
     return Started(run_id=run_id)
 

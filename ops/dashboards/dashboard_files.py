@@ -7,6 +7,7 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from ..process.whole_file import whole_file
 from .bridge_detail import bridge_detail
 from .data_quality import data_quality
 from .fleet_overview import fleet_overview
@@ -29,7 +30,8 @@ def write(folder: Path) -> list[Path]:
     written = []
     for name, text in dashboard_files().items():
         file = folder / name
-        file.write_text(text, encoding="utf-8")
+        with whole_file(file) as part:
+            part.write_text(text, encoding="utf-8")
         written.append(file)
     return written
 

@@ -8,7 +8,10 @@ from ...contracts.errors import UsageError
 from ...contracts.runs import EVERY_UNIVERSE
 from ...db.postgres import Connection
 from ...db.queries import query
+from ...db.tables.backtests import unknown_symbols
 from ...db.tables.universe import named_universe
+
+_MOST_SYMBOLS = 20  # named in an error
 
 
 class KnownNames(NamedTuple):
@@ -42,6 +45,26 @@ def known_indicators(connection: Connection) -> KnownNames:
 
     _, indicators = _of_rows(connection)
     return KnownNames("indicator", frozenset({*INDICATORS, *indicators}))
+
+
+def check_symbols(connection: Connection, asked: Sequence[str]) -> None:
+    """Refuse symbols that the table `symbols` does not have. Raises UsageError with similar ones."""
+    unknown = unknown_symbols(connection, asked)
+    if not unknown:
+        return
+    every = [symbol for (symbol,) in connection.execute(query("every_symbol"))]
+    folded = {known.casefold(): known for known in every}
+    close = [folded[found] for found in get_close_matches(unknown[0].casefold(), folded, n=3)]
+    meant = f"did you mean {' or '.join(close)}?" if close else _some_of(every)
+    others = f" ({len(unknown)} of the given symbols do not exist)" if len(unknown) > 1 else ""
+    raise UsageError(f"there is no symbol {unknown[0]!r}{others}: {meant}")
+
+
+def _some_of(every: Sequence[str]) -> str:
+    if not every:
+        return "the table `symbols` is empty"
+    some = ", ".join(every[:_MOST_SYMBOLS])
+    return f"there are: {some}" if len(every) <= _MOST_SYMBOLS else f"there are {len(every):,}, such as {some}"
 
 
 def universe_named(connection: Connection, name: str) -> str:

@@ -18,7 +18,7 @@ from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.sessions import market_closures
 from ...db.tables import run_steps, runs
-from ...db.tables.runs import AlreadyAsked, RunAlive, RunRow
+from ...db.tables.runs import AlreadyAsked, OtherAsked, RunAlive, RunRow
 from ...workers.daily.coordinator import UNIT
 from ...workers.daily.market_days import latest_session
 from .known_names import known_indicators, known_patterns
@@ -75,9 +75,11 @@ def start_run(  # noqa: PLR0913  # the parts of a request
     trigger: Trigger = "manual",
     original_run_id: UUID | None = None,
     idempotency_key: str | None = None,
+    day_is_given: bool = True,
 ) -> UUID:
     """Add a run; return its id, or the id of the run that was added before with the same key.
 
+    day_is_given: False if the request names no day, and so means the last trading day at its time.
     Raises RunAlive; OtherAsked if that run was for another request.
     """
     run_id = uuid4()
@@ -85,6 +87,10 @@ def start_run(  # noqa: PLR0913  # the parts of a request
     try:
         runs.add_run(connection, run_id, wanted)
     except AlreadyAsked as e:
+        # A request without a day may be repeated on the next day: it meant the last trading day when it was first sent.
+        meant = run_date if day_is_given else latest_session(e.created_at, runs.market_closures(connection)).day
+        if e.run_date != meant:
+            raise OtherAsked(e.run_id) from e
         return e.run_id
     return run_id
 

@@ -13,6 +13,7 @@ from pyarrow import csv
 from ...contracts.spellings.flat_file import STANDARD_COLUMNS
 from ...contracts.ticks import Ticks
 from ...producer.synthetic import SyntheticSource
+from ..process.whole_file import whole_file
 
 _CHUNK_COMPRESSION = 6
 _EXCHANGE = 4  # an existing one, the same for all: the trade's number alone identifies it
@@ -32,20 +33,15 @@ def write_sample(source: SyntheticSource, file: Path) -> Written:
 
     The file gets its name when it is complete: a stopped run leaves none.
     """
-    part = file.with_name(f"{file.name}.part")
     trades, symbols = 0, np.zeros(len(source.symbols), dtype=bool)
-    try:
-        with _opened(part, compressed=file.suffix == ".gz") as out:
-            options = csv.WriteOptions(include_header=False, quoting_style="none")
-            out.write(",".join(STANDARD_COLUMNS).encode() + b"\n")
-            for chunk in source:
-                if len(chunk.ticks):
-                    csv.write_csv(_table(chunk.ticks, trades), out, options)
-                    trades += len(chunk.ticks)
-                    symbols[chunk.ticks.symbol_index] = True
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(file) as part, _opened(part, compressed=file.suffix == ".gz") as out:
+        options = csv.WriteOptions(include_header=False, quoting_style="none")
+        out.write(",".join(STANDARD_COLUMNS).encode() + b"\n")
+        for chunk in source:
+            if len(chunk.ticks):
+                csv.write_csv(_table(chunk.ticks, trades), out, options)
+                trades += len(chunk.ticks)
+                symbols[chunk.ticks.symbol_index] = True
     return Written(trades, int(symbols.sum()), file.stat().st_size)
 
 

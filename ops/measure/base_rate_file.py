@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from ...workers.detect.patterns.base_rates import BaseRates, MeasuredRate, MeasuredRule
+from ..process.whole_file import whole_file
 from .report import Measured, Report
 
 
@@ -45,7 +46,8 @@ def write_base_rates(report: Report, file: Path) -> None:
     parts = [f" {_text(name)}: {_text(said)}" for name, said in head.items()]
     parts.append(' "rules": {\n' + ",\n".join(rules) + "\n }")
     parts.append(' "rates": [\n' + ",\n".join(f"  {line}" for line in lines) + "\n ]")
-    file.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+    with whole_file(file) as part:
+        part.write_text("{\n" + ",\n".join(parts) + "\n}\n")
 
 
 def _text(value: object) -> str:

@@ -11,6 +11,7 @@ from ...version import __version__
 from ...workers.detect.definition import Definitions
 from ...workers.detect.definitions import default_definitions, pattern_definition
 from ...workers.detect.patterns.registry import PATTERNS
+from ..process.whole_file import whole_file
 from .aftermath import HIT_AFTER, HIT_ATR
 from .bar_files import read_markets, regular
 from .base_rate_file import write_base_rates
@@ -51,7 +52,8 @@ def run_measure(
     report = report_on(asked, say)
     if out:
         write_report(report, out / REPORT)
-        (out / TABLES).write_text(as_markdown(report))
+        with whole_file(out / TABLES) as part:
+            part.write_text(as_markdown(report))
     if base_rates:
         write_base_rates(report, base_rates)
     if as_json:

@@ -15,6 +15,7 @@ from ...contracts.spellings.trade_conditions import TRADE_RULES
 from ...contracts.ticks import SHARE_MICRO, Column
 from ...workers.detect.patterns.head_shoulders import DEPTH, five_extrema
 from ...workers.detect.patterns.registry import PATTERNS
+from ..process.whole_file import whole_file
 from .bar_files import read_markets, regular
 from .command import definitions_of
 from .finding import DAILY, TIMEFRAMES, Finds, begin_runs, find
@@ -93,7 +94,8 @@ def _draw(pattern: str, found: Finds, number: int, file: Path) -> str:
     prices.set_ylabel("dollars")
     volumes.set_ylabel("shares")
     volumes.set_xlabel("bars from the one that completes the pattern; grey: not known then")
-    figure.savefig(file, dpi=80, metadata={"Software": None})
+    with whole_file(file) as part:
+        figure.savefig(part, dpi=80, metadata={"Software": None})
     return title
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from ...contracts.errors import UsageError
+from ..process.whole_file import whole_file
 
 DIRECTIONS = {1: "bullish", -1: "bearish", 0: "either"}
 
@@ -112,7 +113,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_report(report: Report, file: Path) -> None:
     """Write a report as JSON."""
-    file.write_text(json_of(report))
+    with whole_file(file) as part:
+        part.write_text(json_of(report))
 
 
 def json_of(report: Report) -> str:

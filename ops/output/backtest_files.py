@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from ...workers.backtest.report import CurvePoint, Report, TradeRow
+from ..process.whole_file import whole_file
 
 _INDENT = 2
 
@@ -23,7 +24,8 @@ def write_report(report: Report, folder: Path) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     whole = folder / "report.json"
-    whole.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=_INDENT) + b"\n")
+    with whole_file(whole) as part:
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=_INDENT) + b"\n")
     yield whole
     for name, columns, rows in _tables(report):
         yield _write_csv(folder / f"{name}.csv", columns, rows)
@@ -40,7 +42,7 @@ def _tables(report: Report) -> Iterator[tuple[str, Sequence[str], list[tuple[Any
 
 
 def _write_csv(file: Path, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> Path:
-    with file.open("w", newline="") as out:
+    with whole_file(file) as part, part.open("w", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
@@ -51,7 +53,8 @@ def _write_parquet(file: Path, columns: Sequence[str], rows: list[tuple[Any, ...
     import pyarrow as pa  # noqa: PLC0415  # 0.2 s to import
     from pyarrow import parquet  # noqa: PLC0415
 
-    parquet.write_table(pa.table({name: [row[i] for row in rows] for i, name in enumerate(columns)}), file)
+    with whole_file(file) as part:
+        parquet.write_table(pa.table({name: [row[i] for row in rows] for i, name in enumerate(columns)}), part)
     return file
 
 
@@ -59,5 +62,6 @@ def _draw(report: Report, file: Path) -> Path:
     """Draw the account and the benchmark in one picture."""
     from .chart import account  # noqa: PLC0415  # matplotlib is of the extra `chart`
 
-    account(report).savefig(file, metadata={"Software": None})  # the same report gives the same bytes
+    with whole_file(file) as part:
+        account(report).savefig(part, metadata={"Software": None})  # the same report gives the same bytes
     return file

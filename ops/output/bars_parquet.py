@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyarrow import compute, dataset, parquet
 
 from ...contracts.market_hours import NEW_YORK
+from ..process.whole_file import whole_file
 
 _ROWS_OF_A_GROUP = 50_000
 _DAY = "day"  # DuckDB and polars read its value as a date
@@ -33,9 +34,9 @@ _SCHEMA = pa.schema(
 
 
 def write_parquet(rows: Iterator[tuple[Any, ...]], output: Path, columns: Sequence[str]) -> None:
-    """Write rows with these columns of the schema into one file."""
+    """Write rows with these columns of the schema into one file, which gets its name when it is complete."""
     schema = _schema_of(columns)
-    with parquet.ParquetWriter(output, schema) as writer:
+    with whole_file(output) as part, parquet.ParquetWriter(part, schema) as writer:
         for batch in _batches(rows, schema):
             writer.write_batch(batch)
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ...workers.backtest.report import Report
+from ..process.whole_file import whole_file
 
 _UP, _DOWN, _NEUTRAL = "#2a7f4f", "#b5413b", "#555555"
 _COLOURS = {"bullish": _UP, "bearish": _DOWN}
@@ -65,7 +66,8 @@ def pattern_of(row: Sequence[Any]) -> ChartPattern:
 def draw(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern], file: Path) -> None:
     """Write a picture; the file's ending gives its format. Raises OSError, ValueError for an unknown format."""
     mpl.rcParams["svg.hashsalt"] = "tickstock"  # the same bars give the same file
-    candles(title, bars, patterns).savefig(file)
+    with whole_file(file) as part:
+        candles(title, bars, patterns).savefig(part)
 
 
 def candles(title: str, bars: Sequence[ChartBar], patterns: Sequence[ChartPattern], zone: tzinfo = UTC) -> Picture:

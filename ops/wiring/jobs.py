@@ -4,13 +4,18 @@ import threading
 from collections.abc import Sequence
 from contextlib import closing
 
-from ...contracts.errors import SetupError
+import structlog
+
+from ...contracts.errors import LeaseTaken, SetupError
 from ...contracts.market_hours import load_calendar
 from ...contracts.names import JOBS_BACKTEST, JOBS_CANCEL, JOBS_CONTROL, JOBS_DATA_LOAD
-from ...db.postgres import Database
+from ...db.lease import LEASE_TTL_S
+from ...db.postgres import Connection, Database
+from ...db.queries import query
 from ...db.schema.migrate import check_schema
 from ...db.tables.daily_bars import lacks_of_daily_tables
 from ...db.tables.universe import Universe
+from ...db.vitals import VITALS
 from ...db.world import REAL
 from ...workers.backtest.jobs.backtests import Backtests
 from ...workers.backtest.jobs.steps import SIGNALS, TRADES, prepare_signals, prepare_trades
@@ -26,6 +31,8 @@ from ...workers.detect.definitions import seed_definitions
 from ..process.shutdown import Stop
 from .day_sources import NO_OPTIONS, SourceOptions, make_sources
 from .servers import Place, open_postgres, open_redis, wait_for_server
+
+log = structlog.get_logger()
 
 
 class Jobs:
@@ -64,7 +71,11 @@ class Jobs:
 
 
 def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = NO_OPTIONS) -> Jobs:
-    """Make the process. Raises SetupError if the servers do not fit, UsageError for a wrong option."""
+    """Make the process.
+
+    Raises SetupError if the servers do not fit, UsageError for a wrong option, LeaseTaken if another process has the
+    name.
+    """
     load_calendar()
     asking = Asking(stop, REAL)
     sources = make_sources(options, wait=asking.wait, refused_for=asking.refused_for)
@@ -84,9 +95,11 @@ def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = N
     def symbols_of(universe: str) -> Sequence[str]:
         return Universe(universe, url).symbols()
 
+    database = open_database("tickstock-jobs")
+    _take_name(database.connection, name, stop)
     worker = JobWorker(
         name,
-        database=open_database("tickstock-jobs"),
+        database=database,
         client=client,
         stop=stop,
         world=REAL,
@@ -108,6 +121,24 @@ def make_jobs(where: Place, *, name: str, stop: Stop, options: SourceOptions = N
         database=open_database("tickstock-jobs-listener"), client=client, takes=_takes(), stop=stop, world=REAL
     )
     return Jobs(worker, [coordinator, listener], stop)
+
+
+def _take_name(connection: Connection, name: str, stop: Stop) -> None:
+    """Take the name of this process; wait as long as a killed process may still hold it. Raises LeaseTaken.
+
+    Consumers of one name would take each other's steps for their own. The name is free when the connection ends.
+    """
+    deadline_s, is_logged = REAL.monotonic_s() + LEASE_TTL_S + 1.0, False
+    while not stop.is_set():
+        VITALS.turn()
+        if connection.execute(query("take_jobs_name"), {"name": name}).fetchone() == (True,):
+            return
+        if REAL.monotonic_s() > deadline_s:
+            raise LeaseTaken(f"a process tickstock-jobs named {name} runs already: start this one with another --name")
+        if not is_logged:
+            log.info("waiting for the name", name=name, why="another process has it", longest_s=LEASE_TTL_S + 1.0)
+            is_logged = True
+        REAL.wait(stop, 0.1)
 
 
 def _takes() -> dict[str, Take]:

@@ -122,12 +122,23 @@ class Spool:
     def _open_to_write(self, segment: Segment) -> int:
         if self._writing is None:
             try:
-                self._writing = os.open(segment.path, os.O_WRONLY | os.O_CREAT, 0o600)
+                if not self.folder.is_dir():
+                    self._make_folder_again()
+                self._writing = os.open(segment.path, os.O_RDWR | os.O_CREAT, 0o600)
             except OSError:
                 del self._segments[self._number]
                 raise
             _sync_folder(self.folder)
         return self._writing
+
+    def _make_folder_again(self) -> None:
+        """Somebody removed the folder: make it and its lock anew, as frames that wait would be refused for ever."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        _lock_or_close(lock)
+        os.close(self._lock)
+        self._lock = lock
+        log.warning("the spool's folder was removed while in use: made again", folder=str(self.folder))
 
     def _close_segment(self) -> None:
         if self._writing is None:
@@ -207,6 +218,8 @@ class Spool:
             with segment.path.open("rb") as file:
                 file.seek(self._offset)
                 block = file.read(segment.size - self._offset)
+        except FileNotFoundError:
+            block = self._removed(segment)
         except OSError as e:
             self._complain(e)
             return None
@@ -215,6 +228,31 @@ class Spool:
             segment.tops[frame.partition] = max(frame.last, segment.tops.get(frame.partition, 0))
         self._records = iter(records)
         return bool(records)
+
+    def _removed(self, segment: Segment) -> bytes:
+        """Return the rest of a file that somebody removed. While it is open for writing, the system still has it."""
+        if self._writing is not None and segment is self._segments.get(self._number):
+            whole = os.pread(self._writing, segment.size, 0)
+            try:
+                self._write_again(segment, whole)
+            except OSError as e:
+                self._complain(e)
+            return whole[self._offset :]
+        lost = segment.size - self._offset
+        log.error("a file of the spool was removed: its frames are lost", file=str(segment.path), bytes=lost)
+        return b""
+
+    def _write_again(self, segment: Segment, whole: bytes) -> None:
+        if not self.folder.is_dir():
+            self._make_folder_again()
+        fresh = os.open(segment.path, os.O_RDWR | os.O_CREAT, 0o600)
+        if os.pwrite(fresh, whole, 0) < len(whole):
+            os.close(fresh)
+            segment.path.unlink(missing_ok=True)
+            raise OSError("no space left on the disk")
+        former, self._writing, self._unsynced = self._writing, fresh, True
+        if former is not None:
+            os.close(former)
 
     # -- the end of frames -----------------------------------------------------------------------------------------
 

@@ -98,3 +98,21 @@ def test_every_event_of_a_run_is_heard_in_its_order_as_the_application_accepts_i
     assert percents == sorted(percents)
     last = [body for channel, body in heard.messages if channel == "tickstock.events.patterns"]
     assert {body["data"]["tier"] for body in last} == {"daily"}
+
+
+def test_a_second_process_of_a_name_waits_for_it_says_so_and_is_refused(fleet):
+    """A third one, which is stopped while it waits, ends well; a fourth one gets the name when it is free."""
+    fleet.start("first", "jobs", "--name", "j1")
+    wait_for(lambda: "coordinator is active" in fleet.log_file("first").read_text(), 90, "the first one's start")
+    second = fleet.start("second", "jobs", "--name", "j1")
+    wait_for(lambda: "waiting for the name" in fleet.log_file("second").read_text(), 90, "the second one's wait")
+    fleet.start("third", "jobs", "--name", "j1")
+    wait_for(lambda: "waiting for the name" in fleet.log_file("third").read_text(), 90, "the third one's wait")
+    assert fleet.stop("third") == 0
+    assert second.wait(60) == 1
+    error = fleet.log_file("second").read_text().splitlines()[-1]
+    assert error == "Error: a process tickstock-jobs named j1 runs already: start this one with another --name"
+    assert fleet.processes["first"].poll() is None
+    fleet.kill("first")
+    fleet.start("fourth", "jobs", "--name", "j1")
+    wait_for(lambda: "coordinator is active" in fleet.log_file("fourth").read_text(), 90, "the fourth one's start")

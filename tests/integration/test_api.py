@@ -389,6 +389,33 @@ def test_a_key_that_was_used_for_another_request_starts_nothing_and_says_so(api,
     assert database.execute("SELECT count(*) FROM run").fetchone() == (1,)
 
 
+def test_the_day_of_a_run_is_a_part_of_the_request_that_an_idempotency_key_names(api, database):
+    """A request without a day means the last trading day when it was first sent, also if it is repeated later."""
+
+    def trigger(key, day):
+        body = {"phases": ["import"]} | ({"run_date": day} if day else {})
+        answer = api.post("/api/processing/trigger-manual", body, headers={"Idempotency-Key": key})
+        return answer.status_code, answer.json().get("run_id") or answer.json()["message"]
+
+    given, none = uuid4().hex, uuid4().hex
+    code, first = trigger(given, "2025-11-28")
+    assert code == 200
+    end(database, first)
+    assert trigger(given, "2025-11-28") == (200, first)
+    for other in ("2025-11-26", None):
+        code, message = trigger(given, other)
+        assert (code, first in message) == (409, True), (other, message)
+    code, latest = trigger(none, None)
+    end(database, latest)
+    assert trigger(none, None) == (code, latest) == (200, latest)
+    assert trigger(none, "2025-11-28")[0] == 409
+    # As if it had been sent on Thanksgiving, 27 November, in New York: the last trading day was the 26th.
+    earlier = "UPDATE run SET run_date = '2025-11-26', created_at = '2025-11-28 04:00Z' WHERE run_id = %s"
+    database.execute(earlier, [latest])
+    assert trigger(none, None) == trigger(none, "2025-11-26") == (200, latest)
+    assert database.execute("SELECT count(*) FROM run").fetchone() == (2,)
+
+
 @pytest.mark.parametrize("body", [b"[" * 30_000, b'{"a":' * 9_000 + b"1" + b"}" * 9_000], ids=["lists", "objects"])
 def test_a_body_that_is_nested_too_deeply_is_refused(api, body):
     answer = requests.post(

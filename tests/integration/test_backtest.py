@@ -85,3 +85,45 @@ def test_minutes_are_loaded_in_their_order_whatever_order_they_were_written_in(m
     assert (a.number, a.minute.tolist(), a.open.tolist()) == (1, [first + 1, first + 2], [2.1, 3.1])
     assert (z.number, z.minute.tolist(), z.open.tolist()) == (3, [first, first + 3], [1.1, 4.1])
     assert [column.tolist() for column in z[3:]] == [[9, 9], [1, 1], [2.5, 2.5], [7, 7]]
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "to", "last"),
+    [
+        ("weekly", "2025-04-09", "2025-03-31"),  # Wednesday
+        ("weekly", "2025-04-10", "2025-03-31"),
+        ("weekly", "2025-04-11", "2025-04-07"),  # Friday: the week has ended
+        ("weekly", "2025-04-17", "2025-04-14"),  # the day before Good Friday is that week's last trading day
+        ("monthly", "2025-05-29", "2025-04-01"),
+        ("monthly", "2025-05-30", "2025-05-01"),  # 2025-05-31 is a Saturday
+        ("daily", "2025-04-09", "2025-04-09"),
+    ],
+)
+def test_a_backtest_takes_no_bar_that_ends_after_its_last_day(tickstock, long_bars, timeframe, to, last):
+    span = ("--from", "2025-02-05", "--to", to, "--timeframe", timeframe)
+    run = tickstock("backtest", "--symbols", "A", "--patterns", "Hammer", *span, "--json", servers=long_bars)
+    assert run.returncode == 0, run.stderr
+    times = [time for time, *_ in json.loads(run.stdout)["equity"]]
+    assert times[-1].startswith(last)
+    # The bar that contains the first day began before it, so it is left out.
+    assert times[0].startswith({"daily": "2025-02-05", "weekly": "2025-02-10", "monthly": "2025-03-01"}[timeframe])
+
+
+@pytest.fixture
+def long_bars(migrated_servers):
+    """Bars of one symbol for each weekday, week and month from January to June 2025."""
+    with psycopg.connect(migrated_servers.database_url, autocommit=True) as database:
+        database.execute("INSERT INTO symbols (symbol) VALUES ('A')")
+        for table, column, step, first in (
+            ("ohlcv_daily", "date", "1 day", "2025-01-01"),
+            ("ohlcv_weekly", "week_start", "7 days", "2025-01-06"),
+            ("ohlcv_monthly", "month_start", "1 month", "2025-01-01"),
+        ):
+            database.execute(
+                f"INSERT INTO {table} (symbol, {column}, open, high, low, close, volume)"
+                " SELECT 'A', day, 100, 101, 99, 100, 1e6"
+                " FROM generate_series(%s::date, '2025-06-30', %s::interval) AS day"
+                " WHERE extract(isodow FROM day) < 6 OR %s",
+                [first, step, column != "date"],
+            )
+    return migrated_servers

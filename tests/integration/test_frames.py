@@ -278,3 +278,30 @@ def test_the_last_of_more_bars_than_there_are_is_all_of_them(filled):
 def test_a_date_is_a_time_at_midnight_utc(filled):
     assert frames.bars(filled.database_url, start=date(2026, 3, 2), end=date(2026, 3, 3)).height == 6
     assert frames.bars(filled.database_url, start=date(2026, 3, 3)).height == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "asked", "says"),
+    [
+        ("patterns", {"names": ["Hamer"]}, "no pattern 'Hamer': did you mean Hammer"),
+        ("patterns", {"names": ["Hammer", "Humbug"]}, "there are: .*Doji.*Hammer"),
+        ("indicators", {"names": "RSY"}, "no indicator 'RSY': .*RSI"),
+        ("patterns", {"symbols": "IBN"}, "no symbol 'IBN': did you mean IBM"),
+        ("indicators", {"symbols": ["IBM", "ibm"]}, "no symbol 'ibm': did you mean IBM"),
+        ("bars", {"symbols": "ZZZZ"}, "no symbol 'ZZZZ': there are"),
+        ("bars", {"symbols": ["ZZZZ", "YYYY"]}, "2 of the given symbols do not exist"),
+        ("plot", {"symbol": "ibm"}, "no symbol 'ibm': did you mean IBM"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_refused_with_those_that_do(filled, function, asked, says):
+    with pytest.raises(UsageError, match=says):
+        getattr(frames, function)(database=filled.database_url, **asked)
+
+
+def test_a_backtest_of_a_symbol_that_does_not_exist_is_refused_and_not_done_without_it(filled, tickstock):
+    span = {"start": "2026-01-05", "end": "2026-02-10"}
+    with pytest.raises(UsageError, match="no symbol 'KOO': did you mean KO"):
+        frames.backtest(filled.database_url, symbols=["KO", "KOO"], patterns="Doji", **span)
+    command = ("backtest", "--symbols", "KO,KOO", "--patterns", "Doji", "--from", span["start"], "--to", span["end"])
+    ran = tickstock(*command, servers=filled)
+    assert (ran.returncode, ran.stderr.strip()) == (2, "Error: there is no symbol 'KOO': did you mean KO?")

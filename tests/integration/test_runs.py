@@ -187,6 +187,30 @@ def test_a_symbol_that_cannot_be_done_is_parted_from_the_others_and_retried(data
         assert runs.symbols_to_retry(database, run.run_id) == ["S03"]
 
 
+def test_a_run_of_which_no_symbol_succeeds_has_failed(database, migrated_servers, tickstock):
+    """Their bars are of the day before: the import has nothing to make a day of, and so says the exit code."""
+    for symbol in ("AAPL", "IBM"):
+        add_minutes(database, symbol, 10, 12, opens=OPENS - timedelta(days=1))
+    with jobs(migrated_servers):
+        command = ("run", "start", "--date", str(FRIDAY), "--phase", "import")
+        none = tickstock(*command, servers=migrated_servers)
+        assert (none.returncode, none.stdout.splitlines()[1]) == (
+            1,
+            "failed: 0 symbols, 2 failed, 0 indicator values, 0 patterns",
+        )
+        assert "none of its symbols succeeded: 2 failed" in none.stderr
+        assert tickstock("run", "show", servers=migrated_servers).returncode == 1
+        add_minutes(database, "AAPL", 10, 12)
+        some = tickstock(*command, servers=migrated_servers)
+        assert (some.returncode, some.stdout.splitlines()[1]) == (
+            0,
+            "completed: 1 symbols, 1 failed, 0 indicator values, 0 patterns",
+        )
+        assert "1 symbols failed: `tickstock run show" in some.stderr
+    statuses = rows(database, "SELECT status, symbols_processed, symbols_failed FROM run ORDER BY created_at")
+    assert statuses == [("failed", 0, 2), ("completed", 1, 1)]
+
+
 def test_what_redis_forgot_is_dealt_again_and_what_it_repeats_changes_nothing(database, migrated_servers, wait_for):
     trending(database, 6)
     client = redis.Redis.from_url(migrated_servers.redis_url)
@@ -240,7 +264,7 @@ def test_a_run_is_started_shown_and_retried_from_the_shell(database, migrated_se
         shown = json.loads(tickstock("run", "show", "--json", servers=migrated_servers).stdout)
         assert shown["failures"] == [{"symbol": "GONE", "phase": "import", "why": "no bars of that day"}]
         again = tickstock("run", "retry", shown["run_id"], servers=migrated_servers)
-        assert again.stdout.splitlines()[1].startswith("completed: 0 symbols, 1 failed")
+        assert (again.returncode, again.stdout.splitlines()[1][:27]) == (1, "failed: 0 symbols, 1 failed")
         listed = tickstock("run", "ls", "--json", servers=migrated_servers).stdout.splitlines()
         assert [json.loads(line)["trigger"] for line in listed] == ["retry", "manual"]
 

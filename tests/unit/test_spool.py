@@ -269,3 +269,36 @@ def test_a_disk_that_cannot_be_read_for_a_moment_costs_nothing(spool):
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
         os.close(held)
     assert spool.read(100) == some
+
+
+def test_a_folder_that_is_removed_before_the_first_frame_is_made_again(spool):
+    shutil.rmtree(spool.folder)
+    some = frames(4)
+    spool.append(some)
+    assert not spool.is_full
+    assert spool.read(100) == some
+    with pytest.raises(SetupError, match="another process uses the spool"):
+        Spool(spool.folder, max_bytes=1)
+
+
+def test_frames_of_a_file_that_is_removed_while_it_is_written_are_still_sent(spool):
+    some = frames(4)
+    spool.append(some[:2])
+    shutil.rmtree(spool.folder)
+    assert spool.read(100) == some[:2]
+    spool.append(some[2:])
+    assert spool.read(100) == some[2:]
+    spool.rewind()  # Redis may have lost what it had
+    assert spool.read(100) == some
+    assert len(files(spool.folder)) > 0
+
+
+def test_removed_files_cost_their_own_frames_and_not_those_that_come_later(spool):
+    some = frames(20)
+    append_one_by_one(spool, some[:12])
+    shutil.rmtree(spool.folder)
+    read = spool.read(100)
+    append_one_by_one(spool, some[12:])
+    assert (read + spool.read(100))[-8:] == some[12:]
+    spool.forget({0: 20, 1: 20})
+    assert not spool.is_full

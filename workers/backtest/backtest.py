@@ -15,8 +15,10 @@ from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.sessions import always_open_symbols
 from ...db.tables import backtests, daily_bars
+from ...db.tables.runs import market_closures
 from ...db.tables.splits import split_minutes
 from ..daily.bars import Bars, Split, adjusted
+from ..daily.market_days import has_ended, start_of
 from ..detect.definition import PatternDefinition
 from ..detect.definitions import decoded, pattern_definition
 from ..detect.patterns.registry import PATTERNS
@@ -29,6 +31,7 @@ from .report import Report, Request, report_of
 from .trading import trade_orders
 
 _FIRST_DAY = date(1970, 1, 1)
+_DAY = timedelta(days=1)
 _SYMBOLS_OF_A_BATCH = 10
 _MINUTES_OF_A_BATCH = 200_000  # bars: some 60 MB; a year of one symbol has half of them
 _SESSION_MINUTES, _TRADING_DAYS = 390, 5 / 7
@@ -131,9 +134,7 @@ def load_symbols(connection: Connection, request: Request, symbols: list[str]) -
     if request.timeframe in LONGER:
         return Loaded(_load_days(connection, request.timeframe, symbols, start, end), splits)
     before = timedelta(days=WINDOW * INTRADAY[request.timeframe] / _SESSION_MINUTES * 7 / 5 + 12)
-    return Loaded(
-        _load_minutes(connection, symbols, _midnight(start) - before, _midnight(end + timedelta(days=1))), splits
-    )
+    return Loaded(_load_minutes(connection, symbols, _midnight(start) - before, _midnight(end + _DAY)), splits)
 
 
 def find(
@@ -153,11 +154,23 @@ def find(
 
 
 def _load_days(connection: Connection, timeframe: str, symbols: list[str], start: date, end: date) -> Bars:
-    """Load bars of days, weeks or months, with a window before the first one."""
-    rows = daily_bars.load_bars(connection, timeframe, symbols, last=end, bars=WINDOW + (end - start).days + 1)
+    """Load the bars of days, weeks or months that ended by `end`, with a window before the first one."""
+    last = _last_start(connection, timeframe, end)
+    rows = daily_bars.load_bars(connection, timeframe, symbols, last=last, bars=WINDOW + (end - start).days + 1)
     bounds = np.searchsorted(rows["number"], np.arange(1, len(symbols) + 2))
     values = [rows[name].astype(np.float64) for name in ("open", "high", "low", "close", "volume")]
     return Bars(symbols, bounds, rows["day"].astype(np.int64), *values)
+
+
+def _last_start(connection: Connection, timeframe: str, end: date) -> date:
+    """Return the day up to which bars may begin: a week or month whose last trading day is after `end` is left out.
+
+    Its bar has trades after `end`: a backtest must not know them.
+    """
+    start = start_of(timeframe, end)
+    if timeframe == "daily" or has_ended(timeframe, start, _midnight(end + _DAY), market_closures(connection)):
+        return end
+    return start - _DAY
 
 
 def _load_minutes(connection: Connection, symbols: list[str], first: datetime, end: datetime) -> Minutes:

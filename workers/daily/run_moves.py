@@ -167,9 +167,11 @@ class RunMoves:
         return CacheResult(run.parameters.cache_mode, answers.get(UNIVERSES, {}), None if has_steps else NO_KEY)
 
     def end(self, run: AliveRun, status: RunStatus, error: str | None, said: Sequence[Message] = ()) -> None:
-        """End a run, and publish its end after the messages of `said`."""
+        """End a run, and publish its end after the messages of `said`. A run has failed if all of its symbols have."""
         of_steps = run_steps.run_totals(self.connection, run.run_id)
         failed = run_steps.failed_symbols(self.connection, run.run_id)
+        if status == "completed" and failed and not of_steps.symbols:
+            status, error = "failed", f"none of its symbols succeeded: {failed:,} failed"
         why = "; ".join(filter(None, (error, of_steps.error))) or None
         if status == "failed":
             phase = run.phase or next(iter(run.phases), "import")

@@ -10,6 +10,9 @@ SELECT w.number::int, o.*
                        FROM ohlcv_1min b
                       WHERE b.symbol = w.symbol AND b."timestamp" >= %(first)s AND b."timestamp" < %(end)s) AS o;
 
+-- every_symbol --
+SELECT symbol FROM symbols ORDER BY symbol COLLATE "C";
+
 -- unknown_symbols --
 -- Those of the given symbols that the table symbols does not have.
 SELECT w.symbol FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS w (symbol, place)

@@ -41,3 +41,7 @@ INSERT INTO refused_job (digest) VALUES (%(digest)s) ON CONFLICT DO NOTHING RETU
 
 -- prune_refused_jobs --
 DELETE FROM refused_job WHERE refused_at < clock_timestamp() - interval '1 day';
+
+-- take_jobs_name --
+-- Of a process tickstock-jobs, until this connection ends.
+SELECT pg_try_advisory_lock(hashtextextended('tickstock-jobs ' || %(name)s, 0));

@@ -9,9 +9,10 @@ ON CONFLICT DO NOTHING RETURNING run_id;
 SELECT run_id FROM run WHERE kind = 'daily' AND status IN ('queued', 'running', 'cancelling');
 
 -- run_of_key --
--- Whether it is for the same request. The day may differ: a request without one means the last trading day.
+-- Whether it is for the same request, but for its day; then the day, and when the run was added.
 SELECT run_id, trigger = %(trigger)s AND universe = %(universe)s AND phases = %(phases)s::text[]
-               AND parameters = %(parameters)s::jsonb AND original_run_id IS NOT DISTINCT FROM %(original_run_id)s::uuid
+               AND parameters = %(parameters)s::jsonb AND original_run_id IS NOT DISTINCT FROM %(original_run_id)s::uuid,
+       run_date, created_at
   FROM run WHERE idempotency_key = %(idempotency_key)s;
 
 -- processing --

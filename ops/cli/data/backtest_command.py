@@ -16,6 +16,7 @@ from ....workers.backtest.backtest import Loaded, definitions_of, load, run
 from ....workers.backtest.lookahead import differences
 from ....workers.backtest.report import Report, Request
 from ....workers.backtest.rules import Rules
+from ...jobs.known_names import check_symbols
 from ...output.backtest_files import write_report
 from ...process.console import make_console
 from ...wiring.servers import Place, open_postgres
@@ -51,6 +52,7 @@ def backtest(
     """
     with where as place, open_postgres(place, name="tickstock-backtest") as connection:
         check_schema(connection)
+        check_symbols(connection, request.symbols)
         report = _watched(lambda said: run(connection, request, said))
         found = _check(connection, request) if check_lookahead else 0
     if as_json:

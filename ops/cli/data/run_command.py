@@ -40,7 +40,9 @@ _GOOD = "completed"
 def run() -> None:
     """Daily runs: daily, weekly and monthly bars, and detections on them. Processes `tickstock-jobs` do the work.
 
-    Only one run is active at a time. `start` and `retry` wait for its end, and exit 0 if it completed, else 1.
+    Only one run is active at a time. `start` and `retry` wait for its end. They exit 0 if it completed, also if some of
+    its symbols failed (stderr says how many). They exit 1 if it failed or was cancelled; it has failed, too, if none
+    of its symbols succeeded. With --no-wait, exit 0 means that the run was added.
     """
 
 
@@ -91,7 +93,10 @@ def start(
     skip_market_check: bool,
     wait: bool,
 ) -> None:
-    """Start a run. If a run is active, print which one, start none, and exit 1."""
+    """Start a run. If a run is active, print which one, start none, and exit 1.
+
+    Exit 0 if the run completed, also if some symbols failed; 1 if it failed, was cancelled, or no symbol succeeded.
+    """
     parameters = RunParameters(
         timeframes=timeframes or None,
         symbols=symbols or None,
@@ -124,7 +129,7 @@ def start(
 @wait_option
 @server_options
 def retry(where: AbstractContextManager[Place], run_id: UUID, symbols: tuple[str, ...], wait: bool) -> None:
-    """Start a run of the symbols that failed in run RUN_ID."""
+    """Start a run of the symbols that failed in run RUN_ID. Exit 1 if it fails, or if no symbol succeeds now."""
     with where as place, open_postgres(place, name=_NAME) as connection:
         check_schema(connection)
         again = retry_run(connection, run_id, symbols, "shell")
@@ -216,7 +221,7 @@ def _say_started(connection: Connection, run_id: UUID, day: date, *, wait: bool)
     if ended.error:
         click.echo(ended.error, err=True)
     if ended.symbols_failed:
-        click.echo(f"`tickstock run show {run_id}` lists the failed symbols", err=True)
+        click.echo(f"{ended.symbols_failed:,} symbols failed: `tickstock run show {run_id}` lists them", err=True)
     if ended.status != _GOOD:
         sys.exit(1)
 

@@ -32,7 +32,7 @@ from ..parts.source_options import source_options
     default=default_name,
     show_default="HOST-PID",
     envvar="TICKSTOCK_JOBS_NAME",
-    help="Name of this process in logs, in the stream and in the coordinator's lease.",
+    help="Name of this process in logs, in the stream and in the coordinator's lease. Only one process has it.",
 )
 @source_options
 @metrics_options

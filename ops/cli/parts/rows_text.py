@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ...process.console import make_console
+from ...process.whole_file import whole_file
 
 _FILE_WIDTH = 160
 _ON_ONE_LINE = ("flow_id", "symbol", "timestamp", "bar")
@@ -22,12 +23,18 @@ Rows = Iterator[Sequence[str | float | None]]
 
 
 def write_rows(columns: Sequence[str], rows: Rows, form: str, output: Path | None) -> None:
-    """Write rows as they come, to a file or to stdout. A table without rows is not written; CSV always has its header.
+    """Write rows as they come, to a file or to stdout. A file gets its name when it is complete.
 
+    A table without rows is not written; CSV always has its header.
     In CSV an apostrophe is put before a text that a spreadsheet would compute: '=1+1 for the symbol =1+1.
     """
-    with output.open("w", newline="") if output else click.open_file("-", "w") as file:
-        {"csv": _write_csv, "json": _write_json, "table": _write_table}[form](columns, rows, file)
+    write = {"csv": _write_csv, "json": _write_json, "table": _write_table}[form]
+    if output is None:
+        with click.open_file("-", "w") as file:
+            write(columns, rows, file)
+        return
+    with whole_file(output) as part, part.open("w", newline="") as file:
+        write(columns, rows, file)
 
 
 def _write_csv(columns: Sequence[str], rows: Rows, file: IO[str]) -> None:
