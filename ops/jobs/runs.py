@@ -88,7 +88,7 @@ def start_run(  # noqa: PLR0913  # the parts of a request
         runs.add_run(connection, run_id, wanted)
     except AlreadyAsked as e:
         # A request without a day may be repeated on the next day: it meant the last trading day when it was first sent.
-        meant = run_date if day_is_given else latest_session(e.created_at, runs.market_closures(connection)).day
+        meant = run_date if day_is_given else latest_session(e.created_at, market_closures(connection)).day
         if e.run_date != meant:
             raise OtherAsked(e.run_id) from e
         return e.run_id

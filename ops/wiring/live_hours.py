@@ -41,7 +41,7 @@ class LiveHours:
         self._read_at_s = time.monotonic()
 
     def refresh(self) -> None:
-        """Read the closures every 30 s, on a connection of its own; they stay as they are while the database is away."""
+        """Read the closures every 30 s, by a connection of its own; without the database they stay as they are."""
         if time.monotonic() < self._read_at_s + _READ_EVERY_S:
             return
         self._read_at_s = time.monotonic()

@@ -13,9 +13,8 @@ from ...contracts.ticks import SHARE_MICRO
 from ...contracts.timeframe import INTRADAY, LONGER
 from ...db.postgres import Connection
 from ...db.queries import query
-from ...db.sessions import always_open_symbols
+from ...db.sessions import always_open_symbols, market_closures
 from ...db.tables import backtests, daily_bars
-from ...db.tables.runs import market_closures
 from ...db.tables.splits import split_minutes
 from ..daily.bars import Bars, Split, adjusted
 from ..daily.market_days import has_ended, start_of

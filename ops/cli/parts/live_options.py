@@ -57,7 +57,7 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
         LiveOptions,
         "watch",
         type=click.Choice(["market", "always"]),
-        help="Massive: when --silence-s applies: in market hours, or always. With always, no hour of a gap is left out.",
+        help="Massive: when --silence-s applies: in market hours, or always. With always, no hour of a gap is cut out.",
     ),
     setting(LiveOptions, "family", type=click.Choice(TICK_CHANNELS), help="Channel: the Redis channel to listen on."),
     second_stamp_option,
