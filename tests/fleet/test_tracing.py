@@ -20,7 +20,7 @@ from tickstockpl.db.tables.results import OutboxRow
 from tickstockpl.ops.process.tracing import how_wanted, tracing
 from tickstockpl.workers.commit.tracing import FlowIds, Tracing
 
-from ..integration.test_bad_input import Stream
+from ..integration.one_stream import Stream
 from .fleet import fleet_on, wait_for, wait_until_detected
 
 OFF = """

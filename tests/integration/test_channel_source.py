@@ -15,7 +15,7 @@ from tickstockpl.contracts.ticks import concat
 from tickstockpl.producer import channel
 from tickstockpl.producer.channel import ChannelSource
 
-from .test_bad_input import LIVE, stream, work  # noqa: F401  # fixtures
+from .one_stream import LIVE
 
 RAW = "tickstock.data.raw"
 PROBE = json.dumps({"test": "permission_check"})
@@ -203,7 +203,7 @@ def test_a_whole_second_that_says_no_kind_ends_or_starts_as_we_are_told(applicat
 
 
 def test_seconds_become_bars_of_the_right_minute_with_the_highs_and_lows_of_their_own_columns(
-    stream, work, application, listen, wait_for  # noqa: F811
+    stream, work, application, listen, wait_for
 ):  # fmt: skip
     listening = listen()
     start = stream.minute_ns // 10**9

@@ -23,8 +23,6 @@ from tickstockpl.producer import gap_repair, repair
 from tickstockpl.producer.massive.rest import MassiveRest
 from tickstockpl.producer.repair import RepairThread
 
-from .test_bad_input import stream, work  # noqa: F401  # fixtures
-
 KEY = uuid4().hex
 MINUTE_MS = 60_000
 
@@ -37,7 +35,7 @@ def connection(module_servers):
 
 
 @pytest.fixture
-def minute(stream):  # noqa: F811
+def minute(stream):
     """Give a minute since 1970 that is over for some minutes."""
     return stream.minute_ns // 60_000_000_000 - 3
 
@@ -108,7 +106,7 @@ class Repairs:
 
 
 @pytest.fixture
-def repairs(stream, fake, wait_for, monkeypatch):  # noqa: F811
+def repairs(stream, fake, wait_for, monkeypatch):
     monkeypatch.setattr(repair, "_LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(gap_repair, "_DRAIN_DEADLINE_S", 0.5)
     return Repairs(stream.servers, fake, wait_for)
@@ -233,7 +231,7 @@ def test_the_minutes_that_are_missing_are_those_of_the_last_try(connection):
 # -- repairing ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_minutes_of_a_gap_become_bars_and_what_the_vendor_lacks_is_listed(repairs, gap, minute, work):  # noqa: F811
+def test_the_minutes_of_a_gap_become_bars_and_what_the_vendor_lacks_is_listed(repairs, gap, minute, work):
     with repairs.running() as thread:
         thread.note(gap)
         work(lambda: repairs.states() == ["missing"])
@@ -245,14 +243,14 @@ def test_the_minutes_of_a_gap_become_bars_and_what_the_vendor_lacks_is_listed(re
     ]  # fmt: skip
 
 
-def test_a_gap_of_which_the_vendor_had_all_is_repaired(repairs, gap, minute, work):  # noqa: F811
+def test_a_gap_of_which_the_vendor_had_all_is_repaired(repairs, gap, minute, work):
     with repairs.running() as thread:
         thread.note(gap._replace(symbols=("A",), last_ms=gap.first_ms))
         work(lambda: repairs.states() == ["repaired"])
     assert bars(repairs.servers, minute) == BARS[:1]
 
 
-def test_a_gap_stays_open_until_what_was_sent_is_committed(repairs, gap, work):  # noqa: F811
+def test_a_gap_stays_open_until_what_was_sent_is_committed(repairs, gap, work):
     with repairs.running() as thread:
         thread.note(gap)
         repairs.wait_for(lambda: frames_of(repairs))
@@ -273,7 +271,7 @@ def test_repaired_minutes_are_told_as_whole_minutes_of_the_feed_repair(repairs, 
     assert ticks_of(frame).optional["whole_minute"].tolist() == [1, 1, 1]
 
 
-def test_a_repair_that_died_before_the_commit_is_made_again_and_counts_nothing_twice(repairs, gap, minute, work):  # noqa: F811
+def test_a_repair_that_died_before_the_commit_is_made_again_and_counts_nothing_twice(repairs, gap, minute, work):
     with repairs.running() as thread:
         thread.note(gap)
         repairs.wait_for(lambda: frames_of(repairs))
@@ -284,7 +282,7 @@ def test_a_repair_that_died_before_the_commit_is_made_again_and_counts_nothing_t
     assert len({frame.producer for frame in frames_of(repairs)}) == 2
 
 
-def test_a_repair_that_stops_says_its_end(repairs, gap, work, monkeypatch):  # noqa: F811
+def test_a_repair_that_stops_says_its_end(repairs, gap, work, monkeypatch):
     monkeypatch.setattr(gap_repair, "_DRAIN_DEADLINE_S", 60.0)
     with repairs.running() as thread:
         thread.note(gap)
@@ -306,7 +304,7 @@ def test_a_hole_asks_only_for_the_symbols_of_its_partition(repairs, fake, minute
     assert [path.split("/")[4] for path in fake.requests] == ["D"]
 
 
-def test_a_feed_without_a_list_asks_for_what_had_bars_in_the_week_before(repairs, fake, gap, minute, work):  # noqa: F811
+def test_a_feed_without_a_list_asks_for_what_had_bars_in_the_week_before(repairs, fake, gap, minute, work):
     with repairs.connection() as connection:
         connection.execute("INSERT INTO symbols (symbol) VALUES ('B'), ('OLD'), ('NEVER')")
         for symbol, at in (("B", minute - 60), ("OLD", minute - 8 * 24 * 60)):
@@ -373,7 +371,7 @@ def note_a_gap(repairs, gap):
         gaps.note_gap(connection, gap)
 
 
-def test_gaps_repair_fetches_what_is_open_and_no_output_holds_the_key(repairs, fake, gap, minute, work, tickstock):  # noqa: F811
+def test_gaps_repair_fetches_what_is_open_and_no_output_holds_the_key(repairs, fake, gap, minute, work, tickstock):
     note_a_gap(repairs, gap)
     command = ("gaps", "repair", "--rest-url", fake.rest_url, "--universe", "A,B", "--log-level", "debug")
     ran = []

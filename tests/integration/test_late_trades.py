@@ -11,14 +11,12 @@ from tickstockpl.db import postgres
 from tickstockpl.workers.commit.committer import Committer
 from tickstockpl.workers.detect.definitions import seed_definitions
 
-from .test_bad_input import stream, work  # noqa: F401  # fixtures
-
 ORDINARY = (10.0, 10.5, 9.5, 10.4)
 DOJI = (10.0, 10.5, 9.5, 10.0)
 
 
 @pytest.fixture
-def live(stream):  # noqa: F811
+def live(stream):
     """Give a stream whose definitions are there."""
     with postgres.connect(stream.servers.database_url, name="test") as connection:
         seed_definitions(connection)
@@ -55,7 +53,7 @@ def told_patterns(live):
     return [one for one in found if (one["pattern"], one["timeframe"]) == ("Doji", "1min")]
 
 
-def test_a_doji_that_a_late_trade_takes_away_is_superseded_and_expired(live, work):  # noqa: F811
+def test_a_doji_that_a_late_trade_takes_away_is_superseded_and_expired(live, work):
     send_eleven_bars(live, DOJI)
     work(lambda: doji(live) == [(False, False)])
     live.send(("A", 10.4, 100))  # the earliest of its minute: it opens the bar
@@ -65,7 +63,7 @@ def test_a_doji_that_a_late_trade_takes_away_is_superseded_and_expired(live, wor
                 " = '1min'") == [(1,)]  # fmt: skip
 
 
-def test_a_doji_that_a_late_trade_leaves_is_found_again_under_its_flow_id_and_not_told_again(live, work):  # noqa: F811
+def test_a_doji_that_a_late_trade_leaves_is_found_again_under_its_flow_id_and_not_told_again(live, work):
     send_eleven_bars(live, DOJI)
     work(lambda: doji(live) == [(False, False)])
     before = rows(live, "SELECT flow_id FROM detection_flow WHERE pattern = 'Doji' AND timeframe = 1")
@@ -80,7 +78,7 @@ def test_a_doji_that_a_late_trade_leaves_is_found_again_under_its_flow_id_and_no
     assert len(told_patterns(live)) == 1
 
 
-def test_a_late_trade_that_makes_a_doji_has_it_found_and_told(live, work):  # noqa: F811
+def test_a_late_trade_that_makes_a_doji_has_it_found_and_told(live, work):
     send_eleven_bars(live, (10.0, 10.5, 9.5, 10.4))
     averages = "SELECT count(*) FROM intraday_indicators WHERE timeframe = '1min' AND indicator_type = 'SMA_5'"
     work(lambda: rows(live, averages) == [(7,)])
@@ -89,7 +87,7 @@ def test_a_late_trade_that_makes_a_doji_has_it_found_and_told(live, work):  # no
     work(lambda: doji(live) == [(False, False)] and len(told_patterns(live)) == 1)
 
 
-def test_a_late_close_changes_every_average_that_hangs_on_it(live, work):  # noqa: F811
+def test_a_late_close_changes_every_average_that_hangs_on_it(live, work):
     send_eleven_bars(live, ORDINARY)
     averages = (
         "SELECT value::float8 FROM intraday_indicators WHERE timeframe = '1min' AND indicator_type = 'SMA_5'"
@@ -101,7 +99,7 @@ def test_a_late_close_changes_every_average_that_hangs_on_it(live, work):  # noq
     work(lambda: rows(live, averages) == [(pytest.approx(10.4),)] * 3 + [(pytest.approx(11.4),)] * 4)
 
 
-def test_a_pattern_that_was_taken_away_and_comes_back_is_told_again(live, work):  # noqa: F811
+def test_a_pattern_that_was_taken_away_and_comes_back_is_told_again(live, work):
     send_eleven_bars(live, DOJI)
     work(lambda: doji(live) == [(False, False)])
     live.send(("A", 10.4, 100))
@@ -133,7 +131,7 @@ def send_two_dojis(live):
     live.send(*(("A", price, 100, later) for bar, later in prices for price in bar))
 
 
-def test_the_same_again_is_written_and_not_told(live, work):  # noqa: F811
+def test_the_same_again_is_written_and_not_told(live, work):
     send_two_dojis(live)
     work(lambda: events(live) == {-3: ("first", False), 0: ("repeat", False)})
     assert told_minutes(live) == [-3]
@@ -141,7 +139,7 @@ def test_the_same_again_is_written_and_not_told(live, work):  # noqa: F811
     assert rows(live, logged) == [(1,)]
 
 
-def test_a_repeat_is_told_when_a_late_trade_takes_the_first_of_its_event_away(live, work):  # noqa: F811
+def test_a_repeat_is_told_when_a_late_trade_takes_the_first_of_its_event_away(live, work):
     send_two_dojis(live)
     work(lambda: events(live) == {-3: ("first", False), 0: ("repeat", False)})
     live.send(("A", 10.4, 100, -3))  # it opens the bar now
@@ -151,7 +149,7 @@ def test_a_repeat_is_told_when_a_late_trade_takes_the_first_of_its_event_away(li
     work(lambda: events(live) == {-3: ("first", False), 0: ("repeat", False)} and told_minutes(live) == [-3, 0, -3])
 
 
-def test_a_higher_bar_closes_by_the_clock_alone(live, work):  # noqa: F811
+def test_a_higher_bar_closes_by_the_clock_alone(live, work):
     """Its only minute is written long before, and no tick comes any more."""
     minute = live.minute_ns // MINUTE_NS
     first = (minute - 5) // 5 * 5  # of a span that has ended
@@ -197,7 +195,7 @@ def told_kinds(live):
     return [(kind, len(body["bars"]) if kind == "bars" else len(body)) for kind, body in last]
 
 
-def test_a_bar_with_a_pattern_is_told_before_the_many_without(live, work):  # noqa: F811
+def test_a_bar_with_a_pattern_is_told_before_the_many_without(live, work):
     work(after_many_bars(live))
     kinds = told_kinds(live)
     first = kinds.index(("bars", 1))
@@ -221,7 +219,7 @@ def remember_before(live, minute):
         )
 
 
-def test_of_what_closes_together_a_minutes_patterns_are_told_first_and_indicators_last(live, work):  # noqa: F811
+def test_of_what_closes_together_a_minutes_patterns_are_told_first_and_indicators_last(live, work):
     minute = live.now_ms // 60_000 // 5 * 5 - 5
     live.minute_ns = minute * 60 * 10**9
     remember_before(live, minute)
@@ -236,7 +234,7 @@ def test_of_what_closes_together_a_minutes_patterns_are_told_first_and_indicator
     assert told()[:3] == [(b"patterns", {"1min"}), (b"patterns", {"5min"}), (b"indicators", {"1min", "5min"})]
 
 
-def test_a_database_lost_between_the_two_commits_of_a_close_doubles_nothing(live, work, monkeypatch):  # noqa: F811
+def test_a_database_lost_between_the_two_commits_of_a_close_doubles_nothing(live, work, monkeypatch):
     whole, lost = Committer.stage_rest, []
 
     def stage_rest(committer, durable):

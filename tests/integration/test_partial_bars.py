@@ -14,8 +14,6 @@ from tickstockpl.db.queries import query
 from tickstockpl.db.tables import gaps
 from tickstockpl.workers.detect.definitions import seed_definitions
 
-from .test_bad_input import stream, work  # noqa: F401  # fixtures
-
 MINUTE_MS = 60_000
 REPAIR = Identity("repair-1", "repair", "live")
 
@@ -25,7 +23,7 @@ def rows(servers, statement, *values):
         return connection.execute(statement, values).fetchall()
 
 
-def provenances(stream):  # noqa: F811
+def provenances(stream):
     """Return (symbol, minutes after the first, volume, provenance) of each bar."""
     first = stream.minute_ns // 60_000_000_000
     statement = (
@@ -35,27 +33,27 @@ def provenances(stream):  # noqa: F811
     return [(symbol, at - first, *rest) for symbol, at, *rest in rows(stream.servers, statement)]
 
 
-def note(stream, *, after=0, symbols=None, feed="live", why="cut"):  # noqa: F811
+def note(stream, *, after=0, symbols=None, feed="live", why="cut"):
     at_ms = stream.minute_ns // 1_000_000 + after * MINUTE_MS
     with postgres.connect(stream.servers.database_url, name="test") as connection:
         gaps.note_gap(connection, Gap(feed, at_ms + 20_000, at_ms + 23_000, why, symbols))
 
 
-def test_a_live_bar_in_a_gap_is_partial_and_the_next_one_is_not(stream, work):  # noqa: F811
+def test_a_live_bar_in_a_gap_is_partial_and_the_next_one_is_not(stream, work):
     note(stream)
     stream.send(("A", 10.0, 100), ("A", 11.0, 50, 1))
     work(lambda: len(provenances(stream)) == 2)
     assert provenances(stream) == [("A", 0, 100.0, "partial"), ("A", 1, 50.0, "live")]
 
 
-def test_a_gap_that_is_noted_after_the_bar_makes_it_partial(stream, work):  # noqa: F811
+def test_a_gap_that_is_noted_after_the_bar_makes_it_partial(stream, work):
     stream.send(("A", 10.0, 100), ("B", 5.0, 10), ("A", 11.0, 50, 1))
     work(lambda: len(provenances(stream)) == 3)
     note(stream, symbols=("A",))
     assert provenances(stream) == [("A", 0, 100.0, "partial"), ("A", 1, 50.0, "live"), ("B", 0, 10.0, "live")]
 
 
-def test_a_gap_of_another_feed_says_nothing(stream, work):  # noqa: F811
+def test_a_gap_of_another_feed_says_nothing(stream, work):
     note(stream, feed="other")
     stream.send(("A", 10.0, 100))
     work(lambda: len(provenances(stream)) == 1)
@@ -63,7 +61,7 @@ def test_a_gap_of_another_feed_says_nothing(stream, work):  # noqa: F811
     assert provenances(stream) == [("A", 0, 100.0, "live")]
 
 
-def test_a_late_trade_of_a_partial_bar_leaves_it_partial(stream, work):  # noqa: F811
+def test_a_late_trade_of_a_partial_bar_leaves_it_partial(stream, work):
     note(stream)
     stream.send(("A", 10.0, 100))
     work(lambda: len(provenances(stream)) == 1)
@@ -72,7 +70,7 @@ def test_a_late_trade_of_a_partial_bar_leaves_it_partial(stream, work):  # noqa:
     assert rows(stream.servers, "SELECT revision, feed, replay FROM recent_bar") == [(1, "live", False)]
 
 
-def test_numbers_that_a_worker_gave_up_make_the_bars_of_its_partition_partial(stream, work):  # noqa: F811
+def test_numbers_that_a_worker_gave_up_make_the_bars_of_its_partition_partial(stream, work):
     stream.send(("A", 10.0, 100), ("B", 5.0, 10))
     work(lambda: len(provenances(stream)) == 2)
     at_ms = stream.minute_ns // 1_000_000
@@ -82,7 +80,7 @@ def test_numbers_that_a_worker_gave_up_make_the_bars_of_its_partition_partial(st
     assert provenances(stream) == [("A", 0, 100.0, "partial"), ("B", 0, 10.0, "live")]
 
 
-def test_a_repair_makes_a_partial_bar_whole_and_no_live_trade_touches_it_after(stream, work):  # noqa: F811
+def test_a_repair_makes_a_partial_bar_whole_and_no_live_trade_touches_it_after(stream, work):
     note(stream)
     stream.send(("A", 10.0, 100))
     work(lambda: provenances(stream) == [("A", 0, 100.0, "partial")])
@@ -94,7 +92,7 @@ def test_a_repair_makes_a_partial_bar_whole_and_no_live_trade_touches_it_after(s
     assert provenances(stream) == [("A", 0, 400.0, "repair")]
 
 
-def whole_minute(stream, price, size):  # noqa: F811
+def whole_minute(stream, price, size):
     """Make a frame of the feed `repair` that holds the first minute of A."""
     ticks = Ticks(
         ("A",), np.zeros(1, "<u2"), np.array([stream.minute_ns], "<i8"), np.array([price]), np.array([float(size)]),
@@ -103,7 +101,7 @@ def whole_minute(stream, price, size):  # noqa: F811
     return make_frame(REPAIR, ticks, "live", 0, 1, stream.now_ms)
 
 
-def test_what_is_found_on_a_partial_bar_is_told_as_such(stream, work):  # noqa: F811
+def test_what_is_found_on_a_partial_bar_is_told_as_such(stream, work):
     with postgres.connect(stream.servers.database_url, name="test") as connection:
         seed_definitions(connection)
     note(stream)
@@ -116,14 +114,14 @@ def test_what_is_found_on_a_partial_bar_is_told_as_such(stream, work):  # noqa: 
     ]
 
 
-def sma_5(stream):  # noqa: F811
+def sma_5(stream):
     """Return what is told of this average on 1-minute bars."""
     bodies = rows(stream.servers, "SELECT body FROM outbox WHERE kind = 'indicators' ORDER BY number")
     values = [value for (body,) in bodies for value in json.loads(bytes(body))]
     return [value for value in values if (value["indicator"], value["timeframe"]) == ("SMA_5", "1min")]
 
 
-def test_bars_and_the_parquet_of_them_say_what_is_partial(stream, work, tickstock, tmp_path):  # noqa: F811
+def test_bars_and_the_parquet_of_them_say_what_is_partial(stream, work, tickstock, tmp_path):
     note(stream)
     stream.send(("A", 10.0, 100), ("A", 11.0, 50, 1))
     work(lambda: len(provenances(stream)) == 2)
@@ -137,7 +135,7 @@ def test_bars_and_the_parquet_of_them_say_what_is_partial(stream, work, tickstoc
     assert pl.read_parquet(file)["provenance"].to_list() == ["partial", "live"]
 
 
-def test_a_first_minute_is_no_open_gap_of_the_monitor_until_a_repair_of_it_failed(stream):  # noqa: F811
+def test_a_first_minute_is_no_open_gap_of_the_monitor_until_a_repair_of_it_failed(stream):
     note(stream, why=STARTED)
     counted = query("monitor_gaps")
     with postgres.connect(stream.servers.database_url, name="test") as connection:

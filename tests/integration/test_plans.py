@@ -13,8 +13,6 @@ from tickstockpl.ops.wiring.worker import make_worker
 from tickstockpl.workers.detect.definitions import seed_definitions
 from tickstockpl.workers.worker_options import WorkerOptions
 
-from .test_bad_input import stream  # noqa: F401  # a fixture
-
 # A step of the upkeep may fall into the test, or not: this one looks for the 100,000th dead letter, by their key.
 UPKEEP = _load()["forget_dead_letters"].splitlines()[0]
 DOJI = (10.0, 10.5, 9.5, 10.0)
@@ -117,7 +115,7 @@ def is_bounded(node):
 
 
 @pytest.fixture
-def close(stream, wait_for):  # noqa: F811
+def close(stream, wait_for):
     """Give a worker on a young database, and a function that sends ticks and waits until so many bars stand."""
     with postgres.connect(stream.servers.database_url, name="test") as connection:
         seed_definitions(connection)
@@ -147,7 +145,7 @@ def bars(symbol, prices, minute):
 
 
 def test_no_statement_of_a_close_reads_a_grown_table_that_was_empty_at_its_analyze(close):
-    stream, worker, send = close  # noqa: F811
+    stream, worker, send = close
     # Often enough for plans that are kept: of psycopg's prepared statements, of triggers and of functions.
     closed = 0
     for minute in range(-11, -5):

@@ -8,8 +8,6 @@ from tickstockpl.contracts.frames.maker import Identity
 from tickstockpl.contracts.partition import partition_of
 from tickstockpl.db import metrics
 
-from .test_bad_input import stream, work  # noqa: F401  # fixtures
-
 HEADER = (
     "ticker,conditions,correction,exchange,id,participant_timestamp,price,sequence_number,sip_timestamp,size,tape,trf_id,"
     "trf_timestamp"
@@ -262,7 +260,7 @@ def test_a_bar_of_a_live_feed_that_the_file_does_not_hold_goes_and_its_producers
     assert ask(live) == [("new", 0, 3), ("old", 2, 2)]
 
 
-def test_ticks_that_a_replay_takes_out_of_their_bars_rise_in_the_metric(stream, work):  # noqa: F811
+def test_ticks_that_a_replay_takes_out_of_their_bars_rise_in_the_metric(stream, work):
     before = metrics.TICKS_SUPERSEDED._value.get()
     stream.send(("A", 10.0, 100), ("A", 10.5, 50), ("B", 5.0, 10))
     standing = "SELECT sum(applied)::int, sum(superseded)::int FROM ledger WHERE feed = 'live'"
@@ -274,7 +272,7 @@ def test_ticks_that_a_replay_takes_out_of_their_bars_rise_in_the_metric(stream, 
     work(lambda: metrics.TICKS_SUPERSEDED._value.get() == before + 2)
 
 
-def asked(stream, statement):  # noqa: F811
+def asked(stream, statement):
     with psycopg.connect(stream.servers.database_url) as connection:
         return connection.execute(statement).fetchall()
 

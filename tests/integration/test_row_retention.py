@@ -13,7 +13,6 @@ from tickstockpl.ops.doctor.postgres import check_postgres
 from tickstockpl.workers.row_retention import KEPT_BARS, Keep, RowRetention
 from tickstockpl.workers.upkeep import Upkeep
 
-from .test_bad_input import stream  # noqa: F401  # a fixture
 from .test_detection import OPENING_S, minute_bars, replay, rows, seeded, trade, write  # noqa: F401  # a fixture
 
 OLD = "now() - interval '200 days'"
@@ -356,7 +355,7 @@ def test_a_live_write_does_not_touch_a_replayed_bar_that_was_forgotten(replayed)
     assert rows(servers, STANDING.replace("ORDER", "WHERE symbol = 'A' ORDER")) == standing
 
 
-def test_the_numbers_of_producers_that_are_over_leave_redis(stream):  # noqa: F811
+def test_the_numbers_of_producers_that_are_over_leave_redis(stream):
     """Of replays one ended two days ago; of live producers one two days ago, one lately; two fields are strangers'."""
     with postgres.connect(stream.servers.database_url, name="test") as database:
         database.execute("""

@@ -15,7 +15,6 @@ from tickstockpl.db.tables.bars import open_stage
 from tickstockpl.ohlcv_writer import LiveOHLCVWriter
 from tickstockpl.ops.doctor.postgres import judge_days_in_chunks
 
-from .test_bad_input import stream, work  # noqa: F401  # fixtures
 from .test_detection import APPLICATION_TABLES, replay, rows, trade, write
 
 DAYS = 60
@@ -158,14 +157,14 @@ def waits_without_a_symbol(servers):
     return bool(pids) and not names & {"symbols", "ohlcv_1min", "checkpoint"}
 
 
-def test_a_worker_waits_for_who_makes_chunks_before_it_locks_anything(stream, work, timescale, maker):  # noqa: F811
+def test_a_worker_waits_for_who_makes_chunks_before_it_locks_anything(stream, work, timescale, maker):
     stream.send(("A", 10.0, 100, -3))
     work(lambda: waits_without_a_symbol(timescale))
     maker.execute("SELECT pg_advisory_unlock_all()")
     work(lambda: rows(timescale, "SELECT count(*) FROM ohlcv_1min") == [(1,)])
 
 
-def test_a_worker_whose_chunk_is_there_waits_for_nobody(stream, work, timescale, maker):  # noqa: F811
+def test_a_worker_whose_chunk_is_there_waits_for_nobody(stream, work, timescale, maker):
     maker.execute("SELECT pg_advisory_unlock_all()")
     stream.send(("A", 10.0, 100, -5))
     work(lambda: rows(timescale, "SELECT count(*) FROM ohlcv_1min") == [(1,)])

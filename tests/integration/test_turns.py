@@ -14,8 +14,6 @@ from tickstockpl.workers.commit.transaction import CommitTransaction
 from tickstockpl.workers.detect.definitions import seed_definitions
 from tickstockpl.workers.worker_options import WorkerOptions
 
-from .test_bad_input import stream  # noqa: F401  # a fixture
-
 BAR = (10.0, 10.5, 9.5, 10.4)
 QUIET_TURNS = 20
 
@@ -23,7 +21,7 @@ QUIET_TURNS = 20
 class Turns:
     """A worker on partition 0; `loads` are the symbols whose histories it has loaded, one entry a query."""
 
-    def __init__(self, worker, stream, wait_for):  # noqa: F811
+    def __init__(self, worker, stream, wait_for):
         self.worker, self.stream, self.wait_for = worker, stream, wait_for
         self.committer = worker._committer
         self.loads = []
@@ -74,7 +72,7 @@ class Turns:
 
 
 @pytest.fixture
-def turns(stream, wait_for, monkeypatch):  # noqa: F811
+def turns(stream, wait_for, monkeypatch):
     with postgres.connect(stream.servers.database_url, name="test") as connection:
         seed_definitions(connection)
     options = WorkerOptions("test-worker", commit_ms=50, gather_ms=1)

@@ -1,0 +1,3 @@
+"""Fixtures of several files here."""
+
+from .one_stream import stream, work  # noqa: F401
