@@ -230,7 +230,7 @@ class Worker:
 
         A turn takes as long for one entry as for twenty, and a bar that closes during a turn waits for its end.
         """
-        now_ns, gather_ns = self._world.monotonic_ns(), self.options.gather_ms * MS_NS
+        now_ns, gather_ns = self._world.monotonic_ns(), min(self.options.gather_ms, self.options.commit_ms) * MS_NS
         wait_ns = min(self._read_ended_ns + gather_ns - now_ns, self._until_close_ns(now_ns) + _CLOCK_VARIES_NS)
         if wait_ns > 0:
             self._world.wait(self._stop, wait_ns / 1e9)

@@ -25,7 +25,7 @@ class WorkerOptions:
     max_future_s: float = MAX_FUTURE_S
     missing_frames_wait_s: float = 10.0
     retention_s: float = 900.0
-    gather_ms: int = 50
+    gather_ms: int = 50  # from one read to the next; commit_ms if that is less
     second_stamp: SecondStamp = DEFAULT_SECOND_STAMP
     trade_rules: TRADE_RULES = DEFAULT_RULES  # of the front door's ticks
     detects: bool = True  # patterns and indicators, not bars alone
