@@ -112,6 +112,10 @@ def watched(module_servers, tmp_path_factory):
             # A rate sees what happens after the first look, at the bridges too.
             ready = f"sum(tickstock_bars_closed_total) >= 12 and sum(up) == {sum(map(len, ports.values()))}"
             wait_for(lambda: server.values(ready), 60, fleet.logs)
+            fleet.rows(  # so that the run has a symbol that does not fail
+                "INSERT INTO ohlcv_daily (symbol, date, open, high, low, close, volume)"
+                " SELECT symbol, current_date - days, 10, 11, 9, 10, 100 FROM symbols, generate_series(0, 7) AS days"
+            )
             fleet.rows(
                 "INSERT INTO run (run_id, run_date, trigger, universe, phases)"
                 " VALUES (gen_random_uuid(), current_date, 'manual', 'all', '{import}')"
