@@ -324,9 +324,8 @@ def test_a_process_without_work_counts_after_its_connections_were_ended(fleet, w
     connected = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tickstock-jobs-coordinator j1'"
     wait_for(lambda: fleet.rows(connected))
     (before,) = fleet.rows(connected)
-    fleet.rows(
-        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE starts_with(application_name, 'tickstock-jobs')"
-    )
+    ends = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+    fleet.rows(f"{ends} WHERE starts_with(application_name, 'tickstock-jobs')")
     wait_for(lambda: fleet.rows(connected) not in ([], [before]))
     assert fleet.rows(query("monitor_jobs"))[0][0] == 1
 
