@@ -94,6 +94,11 @@ class RedisRights:
         """Return every call that the role cannot work without."""
         return (*self.calls, *(call for selector in self.selectors for call in selector.calls))
 
+    @property
+    def may_ask_for_rights(self) -> bool:
+        """Tell whether the role may test the rights of Redis's user `default` (db/look/redis_replay.py)."""
+        return _ASK_FOR_RIGHTS in self.courtesies
+
     def acl_rules(self, *, cluster: bool = False) -> str:
         """Return the rules for ACL SETUSER (Redis 7.0): remove every right, then give the needed ones."""
         keys = (self.key_rule(key) for key in self.keys)

@@ -155,6 +155,14 @@ def test_a_server_that_brings_everything_back_is_no_finding(tmp_path, kind):
         assert (finding.level, replay_of(server.client("worker"))) == ("ok", "whole")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_producer_whose_rights_are_new_is_not_told_that_the_users_file_is_old(tmp_path, kind):
+    with server_of(kind, tmp_path) as server:
+        found = check_redis(server.client("producer"), "here", ["producer"])
+        (finding,) = (f for f in found if f.subject == "Redis persistence")
+        assert (finding.level, "--role worker" in finding.says) == ("ok", True)
+
+
 @pytest.mark.parametrize(
     ("role", "may_ask", "said"),
     [

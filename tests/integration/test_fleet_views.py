@@ -302,7 +302,7 @@ def no_jobs(fleet):
 def run_stuck(fleet):
     """A process of jobs is there, for longer than a run may stand still."""
     add_run(fleet, "running")
-    name = {"application_name": "tickstock-jobs j1"}
+    name = {"application_name": "tickstock-jobs-coordinator j1"}
     with pytest.MonkeyPatch.context() as patch, psycopg.connect(fleet.servers.database_url, **name):
         patch.setattr(fleet_rules, "RUN_STILL_S", 0.0)
         yield

@@ -14,6 +14,7 @@ from tickstockpl.contracts.names import results_key, stream_key
 from tickstockpl.contracts.settings import Servers
 from tickstockpl.contracts.ticks import Refused, Ticks
 from tickstockpl.db.metrics import FLEET
+from tickstockpl.db.queries import query
 from tickstockpl.db.redis import connect
 from tickstockpl.producer.framer import Framer
 from tickstockpl.producer.sending.stream_writer import StreamWriter
@@ -321,6 +322,17 @@ def test_a_run_is_counted_by_who_does_it_and_shown_by_the_bridge(fleet, bridge, 
     status = fleet.status()
     assert status["jobs"]["run"]["status"] == "completed"
     assert [finding["code"] for finding in status["findings"] if finding["part"] == "jobs"] == ["RUN_INCOMPLETE"]
+
+
+def test_a_process_without_work_counts_after_its_connections_were_ended(fleet, wait_for):
+    fleet.start("j1", "jobs", "--name", "j1")
+    connected = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tickstock-jobs-coordinator j1'"
+    wait_for(lambda: fleet.rows(connected))
+    (before,) = fleet.rows(connected)
+    ends = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+    fleet.rows(f"{ends} WHERE starts_with(application_name, 'tickstock-jobs')")
+    wait_for(lambda: fleet.rows(connected) not in ([], [before]))
+    assert fleet.rows(query("monitor_jobs"))[0][0] == 1
 
 
 def test_jobs_without_a_server_are_not_ready_and_say_which(fleet, wait_for):

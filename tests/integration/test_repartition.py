@@ -391,8 +391,9 @@ def test_a_fleet_that_runs_is_named(world_of, wait_for):
     # One that hangs: its leases end, its connection does not.
     with psycopg.connect(world.servers.database_url, application_name="tickstock-worker w9"):
         assert refusal(world) == ["a worker w9 is connected: stop it"]
-    with psycopg.connect(world.servers.database_url, application_name="tickstock-jobs j9"):
-        assert refusal(world) == ["a jobs j9 is connected: stop it"]
+    for loop in ("jobs", "jobs-coordinator", "jobs-listener"):
+        with psycopg.connect(world.servers.database_url, application_name=f"tickstock-{loop} j9"):
+            assert refusal(world) == ["a jobs j9 is connected: stop it"]
     looks = []
     assert world.repartition(8, wait=lambda: looks.append(1) or len(looks) < 400) == RepartitionOutcome(2, 0)
 

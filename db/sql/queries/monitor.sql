@@ -55,9 +55,10 @@ SELECT (SELECT owner FROM lease WHERE unit = 'bridge' AND owner IS NOT NULL AND 
                       ORDER BY o.number LIMIT 1) AS first ON true;
 
 -- monitor_jobs --
--- The number of processes `tickstock-jobs` (each has one connection with this name); the seconds since the first of them
--- connected; the messages of runs that wait for the bridge; the seconds since the first active job was requested or any
--- active job last ended a step, 0 if no job is active.
+-- The number of processes `tickstock-jobs` (each has one coordinator, which connects again at once; the connection for
+-- steps stays closed until there is a step); the seconds since the first of them connected; the messages of runs that
+-- wait for the bridge; the seconds since the first active job was requested or any active job last ended a step, 0 if no
+-- job is active.
 SELECT count(*), (extract(epoch FROM clock_timestamp()) - extract(epoch FROM min(backend_start)))::float8,
        (SELECT greatest(0, r.number - coalesce(p.number, 0))::bigint
           FROM run_result r LEFT JOIN bridge_position p ON p.partition = -1),
@@ -66,7 +67,7 @@ SELECT count(*), (extract(epoch FROM clock_timestamp()) - extract(epoch FROM min
                    max((SELECT max(s.ended_at) FROM run_step s WHERE s.run_id = j.run_id)))), 0)::float8
           FROM run j WHERE j.kind <> 'daily' AND j.status IN ('queued', 'running', 'cancelling'))
   FROM pg_stat_activity
- WHERE datname = current_database() AND starts_with(application_name, 'tickstock-jobs ');
+ WHERE datname = current_database() AND starts_with(application_name, 'tickstock-jobs-coordinator ');
 
 -- monitor_run --
 -- The latest daily run, which is the active one if a run is active: the seconds that it took or has taken so far, the

@@ -21,9 +21,10 @@ SELECT owner, min(unit COLLATE "C") FROM lease
 
 -- connected_processes --
 -- A stopped or hanging process has lost its leases, but still has its connection: 'worker NAME', 'bridge NAME',
--- 'jobs NAME', 'producer'.
-SELECT DISTINCT substr(application_name, 11) FROM pg_stat_activity
- WHERE datname = current_database() AND application_name ~ '^tickstock-(worker .*|bridge .*|jobs .*|producer|repair)$' ORDER BY 1;
+-- 'jobs NAME', 'producer'. A process of jobs has three connections, of which any may be closed at the moment.
+SELECT DISTINCT regexp_replace(substr(application_name, 11), '^jobs-(coordinator|listener) ', 'jobs ') FROM pg_stat_activity
+ WHERE datname = current_database()
+   AND application_name ~ '^tickstock-(worker .*|bridge .*|jobs(-coordinator|-listener)? .*|producer|repair)$' ORDER BY 1;
 
 -- unfinished_producers --
 -- Live producers of the last day without a clean end: a killed one may have left a spool.
