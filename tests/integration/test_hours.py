@@ -23,7 +23,9 @@ from tickstockpl.ops.jobs.runs import day_of_run
 from tickstockpl.ops.wiring.bridge import make_bridge
 from tickstockpl.ops.wiring.day_sources import SourceOptions
 from tickstockpl.ops.wiring.servers import Place
+from tickstockpl.workers.backtest.backtest import load_symbols
 from tickstockpl.workers.backtest.jobs.taking import TakeBacktest
+from tickstockpl.workers.backtest.report import Request
 from tickstockpl.workers.bridge.bridge import BridgeOptions
 from tickstockpl.workers.daily.loads.taking import TakeControl, TakeLoad
 
@@ -111,6 +113,44 @@ def test_a_backtest_may_end_on_the_day_that_has_begun_in_new_york(database, at_h
         except UsageError as e:
             why = str(e)
         assert why == (None if has_come else "end_date 2026-03-09 has not come yet")
+
+
+@pytest.mark.parametrize(
+    ("at", "timeframe", "last"),
+    [
+        ("2026-03-13 19:59", "daily", date(2026, 3, 12)),
+        ("2026-03-13 20:00", "daily", date(2026, 3, 13)),
+        ("2026-03-13 19:59", "weekly", date(2026, 3, 2)),
+        ("2026-03-13 20:00", "weekly", date(2026, 3, 9)),
+    ],
+)
+def test_a_backtest_that_ends_today_takes_no_bar_before_its_last_session_has_ended(
+    database, at_hour, at, timeframe, last
+):
+    database.execute("INSERT INTO symbols (symbol) VALUES ('A')")
+    for table, column, step in (("ohlcv_daily", "date", "1 day"), ("ohlcv_weekly", "week_start", "7 days")):
+        database.execute(
+            f"INSERT INTO {table} (symbol, {column}, open, high, low, close, volume)"
+            " SELECT 'A', day, 10, 11, 9, 10, 100"
+            f" FROM generate_series(date '2026-03-02', '2026-03-13', '{step}') AS day"
+        )
+    asked = Request(symbols=("A",), patterns=("Doji",), start="2026-03-02", end="2026-03-13", timeframe=timeframe)
+    with at_hour(at) as connection:
+        bars = load_symbols(connection, asked, ["A"]).bars
+        assert date(1970, 1, 1) + timedelta(days=int(bars.day[-1])) == last
+
+
+@pytest.mark.parametrize(("at", "rows_left"), [("2026-12-31 12:00", 1), ("2027-03-31 12:00", 0)])
+def test_prune_counts_the_age_of_rows_by_the_databases_clock(
+    migrated_servers, database, at_hour, tickstock, at, rows_left
+):
+    database.execute(
+        'INSERT INTO integration_events (flow_id, event_type, source_system, checkpoint, "timestamp")'
+        " VALUES (gen_random_uuid(), 'pattern_detected', 'TickStockPL', 'PATTERN_PUBLISHED', '2026-12-30')"
+    )
+    with at_hour(at):
+        assert tickstock("prune", servers=migrated_servers).returncode == 0
+    assert rows(database, "SELECT count(*)::int FROM integration_events") == [(rows_left,)]
 
 
 @pytest.mark.parametrize(("at", "day"), [("2026-03-09 03:59", "2026-03-08"), ("2026-03-09 04:00", "2026-03-09")])

@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 
 from ...contracts.errors import NothingFound, UsageError
-from ...contracts.market_hours import NEW_YORK
+from ...contracts.market_hours import NEW_YORK, day_of, hours_of
 from ...contracts.ticks import SHARE_MICRO
 from ...contracts.timeframe import INTRADAY, LONGER
+from ...db.look.database_clock import database_now
 from ...db.postgres import Connection
 from ...db.queries import query
 from ...db.sessions import always_open_symbols, market_closures
@@ -162,14 +163,19 @@ def _load_days(connection: Connection, timeframe: str, symbols: list[str], start
 
 
 def _last_start(connection: Connection, timeframe: str, end: date) -> date:
-    """Return the day up to which bars may begin: a week or month whose last trading day is after `end` is left out.
+    """Return the day up to which bars may begin, so that each has ended by the day `end`, and by now.
 
-    Its bar has trades after `end`: a backtest must not know them.
+    A later bar has trades after `end`, or not all of its own yet: a backtest must not know them.
     """
-    start = start_of(timeframe, end)
-    if timeframe == "daily" or has_ended(timeframe, start, _midnight(end + _DAY), market_closures(connection)):
+    now, closures = database_now(connection), market_closures(connection)
+    today = day_of(now)
+    if end >= today:
+        hours = hours_of(today, closures)
+        end = today - _DAY if hours is not None and now < hours.closes else today
+    if timeframe == "daily":
         return end
-    return start - _DAY
+    start = start_of(timeframe, end)
+    return end if has_ended(timeframe, start, min(now, _midnight(end + _DAY)), closures) else start - _DAY
 
 
 def _load_minutes(connection: Connection, symbols: list[str], first: datetime, end: datetime) -> Minutes:

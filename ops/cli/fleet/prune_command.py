@@ -1,10 +1,10 @@
 """`tickstock prune`."""
 
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 
 import click
 
+from ....db.look.database_clock import database_now
 from ....db.schema.migrate import check_schema
 from ....workers.row_retention import Keep
 from ...jobs.prune import Pruned
@@ -32,7 +32,7 @@ def prune(where: AbstractContextManager[Place], keep: Keep, dry_run: bool) -> No
     with where as place, open_postgres(place, name="tickstock-prune") as connection:
         check_schema(connection)
         say = now_and_then(lambda line: click.echo(line, err=True))
-        for pruned in prune_tables(connection, keep, datetime.now(UTC), dry_run=dry_run, say=say):
+        for pruned in prune_tables(connection, keep, database_now(connection), dry_run=dry_run, say=say):
             click.echo(_line(pruned, dry_run=dry_run))
 
 
