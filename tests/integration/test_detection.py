@@ -17,7 +17,7 @@ from tickstockpl.contracts.detection import flow_id_of
 from tickstockpl.contracts.names import results_key
 from tickstockpl.db import postgres
 from tickstockpl.db.tables.detections import OUR_LOG_FUNCTION
-from tickstockpl.db.tables.history_bars import session_sums_before
+from tickstockpl.db.tables.own_bars.history_bars import session_sums_before
 from tickstockpl.workers.detect.definitions import seed_definitions
 
 from .test_result_commands import running

@@ -9,7 +9,7 @@ import talib
 from tickstockpl.contracts.market_hours import NEW_YORK, half_days
 from tickstockpl.db import postgres
 from tickstockpl.db.sessions import always_open_symbols, set_always_open
-from tickstockpl.db.tables.history_bars import volumes_of
+from tickstockpl.db.tables.own_bars.history_bars import volumes_of
 from tickstockpl.workers.sessions import in_regular_hours
 
 from .test_detection import replay, rows, seeded, write

@@ -16,7 +16,7 @@ from ...db.postgres import Database
 from ...db.redis import Client, redis_ms
 from ...db.staged_rows import StagedRows, TableShape
 from ...db.tables.bars import existing, fresh_partitions_stored, is_fresh_stored, no_existing, stage
-from ...db.tables.forgotten_bars import bars_kept, put_back_staged
+from ...db.tables.own_bars.forgotten_bars import bars_kept, put_back_staged
 from ...db.tables.replays import minutes_not_held
 from ...db.world import World
 from ..partition.partition_state import PartitionState

@@ -15,7 +15,7 @@ from ...db.schema.migrate import check_schema
 from ...db.schema.timescale import Chunks, lift_limits, lock_chunk_making
 from ...db.staged_rows import STAGED_DTYPE, VALUE_COLUMNS, TableShape
 from ...db.tables.bars import existing, open_stage, stage, table_shape, upsert
-from ...db.tables.forgotten_bars import put_back_staged
+from ...db.tables.own_bars.forgotten_bars import put_back_staged
 from ..commit.staged_bars import resolve
 from ..partition.bar_book import merge
 

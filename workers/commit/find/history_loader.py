@@ -9,8 +9,8 @@ import numpy as np
 from ....contracts.ticks import Codes, Column, Mask, Minutes
 from ....contracts.timeframe import HIGHER
 from ....db.postgres import Connection
-from ....db.tables.forgotten_bars import bars_kept, put_back_around
-from ....db.tables.history_bars import LoadedBars, WantedBars, load_bars, session_sums_before
+from ....db.tables.own_bars.forgotten_bars import bars_kept, put_back_around
+from ....db.tables.own_bars.history_bars import LoadedBars, WantedBars, load_bars, session_sums_before
 from ...bar_runs import runs_around
 from ...detect.detector import COMPLETE, NOT_LOADED, Detector
 from ...detect.history_memory import LOADED_SYMBOLS, HistoryMemory

@@ -16,7 +16,7 @@ from ....db.metrics import HISTORIES_DROPPED_EARLY
 from ....db.postgres import Connection
 from ....db.staged_rows import StagedRows
 from ....db.tables.detections import standing_detections
-from ....db.tables.history_bars import volumes_of
+from ....db.tables.own_bars.history_bars import volumes_of
 from ....db.world import World
 from ...detect.definition import Definitions
 from ...detect.detector import Detector

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...contracts.market_hours import half_days
-from ...contracts.ticks import Column
-from ..arrays import joined_numbers, numbers_of
-from ..postgres import Connection
-from ..queries import query
+from ....contracts.market_hours import half_days
+from ....contracts.ticks import Column
+from ...arrays import joined_numbers, numbers_of
+from ...postgres import Connection
+from ...queries import query
 
 _VALUE_COLUMNS = ("open", "high", "low", "close", "volume_micro", "notional")
 _LOADED = np.dtype([("minute", "<i8"), *((name, "<f8") for name in _VALUE_COLUMNS)])

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ...contracts.market_hours import half_days
-from ...contracts.ticks import Column
-from ..postgres import Connection
-from ..queries import query
-from ..staged_rows import TableShape
-from .bars import time_bounds
+from ....contracts.market_hours import half_days
+from ....contracts.ticks import Column
+from ...postgres import Connection
+from ...queries import query
+from ...staged_rows import TableShape
+from ..bars import time_bounds
 from .history_bars import WantedBars
 
 _DAY_MINUTES = 1440

@@ -1,0 +1,1 @@
+"""Our own copies of the bars, unrounded: loaded for histories, and restored where they were deleted."""
