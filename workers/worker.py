@@ -43,7 +43,7 @@ log = structlog.get_logger()
 _MANY_MARKS = 20_000  # if more bars wait for detection, they are detected before the next read
 _STANDBY_WAIT_S = 0.2  # of a worker without a partition; a NOTIFY does not wake it
 _HOLES_EVERY_S = 1.0
-_CLOCK_VARIES_NS = 3_000_000  # with each frame, because it is sent a little later after its making, or sooner
+_CLOCK_VARIES_NS = 3_000_000  # from frame to frame: the time between the making and the sending of a frame differs
 _BACKEND_ENDED = "57P01"  # SQLSTATE admin_shutdown
 
 

@@ -55,7 +55,7 @@ class CommitPacing:
         else:
             now_s, now_ns = self._world.monotonic_s(), self._world.monotonic_ns()
             self._news_since = self._news_since or now_s
-            # Bars that close together go together.
+            # Bars that close within some ms are committed together.
             is_last = all(state.until_close_ns(now_ns) > CLOCKS_DIFFER_NS for state in quiet)
             if caught_up and (is_last or now_s >= self._news_since + CLOCKS_DIFFER_NS / 1e9):
                 return True

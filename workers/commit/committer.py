@@ -112,8 +112,8 @@ class Committer:
     def patterns_first(self, states: Sequence[PartitionState]) -> list[Sequence[PartitionState]]:
         """Divide partitions into those with patterns that were found before the close, and the others.
 
-        A commit takes as long for each of its partitions, and a pattern is published when its commit ends. If most of
-        them have patterns, they stay together.
+        Each partition makes a commit longer, and a pattern is published when its commit ends. If more than half of the
+        partitions have patterns, one commit takes all.
         """
         first = [state for state in states if self._finder is not None and self._finder.awaits_publishing(state)]
         if not first or 2 * len(first) > len(states):

@@ -115,7 +115,7 @@ def merge(*parts: Bars, whole: bool = False) -> Bars:
 
     whole: each row is a whole minute; the one that came last wins.
     """
-    rows = np.concatenate(parts, dtype=BAR_DTYPE)  # without a dtype numpy compares the fields of each, for 30 us
+    rows = np.concatenate(parts, dtype=BAR_DTYPE)  # without the dtype numpy compares all fields, which takes 30 us
     order = np.lexsort((rows["minute"], rows["symbol"]))
     bars = rows.take(order)
     same = (bars["symbol"][1:] == bars["symbol"][:-1]) & (bars["minute"][1:] == bars["minute"][:-1])
